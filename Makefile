@@ -1,0 +1,45 @@
+# `make` alone lists what there is. Nothing newer than GNU make 3.81 (macOS has that one).
+SHELL := /bin/sh
+output := ml/output/credit-card-fraud
+
+# Commands of the project's own environment come first, whatever else is activated.
+in_venv = PATH="$(CURDIR)/.venv/bin:$$PATH"
+shell_scripts = $$(find . \( -name .venv -o -name .cache -o -name .git -o -name .dvc \) -prune \
+	-o -type f \( -name '*.sh' -o -path ./.ci/run \) -print)
+
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: help install run test check bench lock clean
+
+help: ## List what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+install: ## Install what Pipfile.lock pins into .venv (PYTHON=… takes that Python)
+	@scripts/install.sh
+
+run: install ## Run the pipeline, predict for payload.json, say where the results are
+	@test -e .git || grep -qs no_scm .dvc/config.local || $(in_venv) dvc config --local core.no_scm true
+	@$(in_venv) dvc repro
+	@$(in_venv) fraudloop predict ml/input/api/payload.json
+	@printf '%s\n' '' 'metrics      $(output)/metrics.json' 'plots        $(output)/plots/' \
+		'data report  $(output)/data-report.json'
+
+test: install ## Run every test this machine can run, and say which it cannot and why
+	@$(in_venv) python -m pytest
+
+check: install ## Lint and type-check everything
+	@$(in_venv) ruff check
+	@$(in_venv) ruff format --check
+	@$(in_venv) mypy
+	@$(in_venv) shellcheck $(shell_scripts)
+	@$(in_venv) yamllint --strict .
+
+bench: install ## Measure the pipeline: time, memory, how both grow
+	@$(in_venv) python bench/pipeline.py
+
+lock: ## Pin the newest versions the Pipfile allows (needs Python 3.11)
+	@scripts/lock.sh
+
+clean: ## Remove .venv and every cache; data, models and DVC's cache stay
+	@rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist src/*.egg-info
+	@find src tests scripts bench -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
