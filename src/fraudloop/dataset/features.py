@@ -1,0 +1,78 @@
+"""Transactions → the float32 matrix that every model sees: by the card alone, numpy alone.
+
+Training, HTTP, batch and stream all come through here, so that the same transaction gets the same
+numbers everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudloop.dataset.card import Card, Column, Kind, as_text
+from fraudloop.errors import DataError
+
+SECONDS_PER_HOUR = 3600.0
+SECONDS_PER_DAY = 86400.0
+HOURS_PER_DAY = np.float32(24.0)
+LARGEST = float(np.finfo(np.float32).max)
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+def encode(card: Card, columns: Columns) -> NDArray[np.float32]:
+    """Turn columns of transactions into features, ordered as `card.feature_names`.
+
+    >>> from fraudloop.dataset import card
+    >>> cup = card.parse('''
+    ... id: cups
+    ... title: Cups of coffee, paid by card
+    ... columns:
+    ...   at: {kind: time}
+    ...   price: {kind: numeric}
+    ...   size: {kind: ordinal, categories: [small, large]}
+    ... label: {column: stolen}
+    ... derived: [{name: hour, hour_of: at}]
+    ... ''', "an example")
+    >>> bought = {"at": [90000.0], "price": [2.5], "size": ["large"]}
+    >>> encode(cup, {name: np.array(values) for name, values in bought.items()})
+    array([[2.5, 1. , 1. ]], dtype=float32)
+    """
+    rows = len(next(iter(columns.values()))) if columns else 0
+    matrix = np.empty((rows, len(card.feature_names)), dtype=np.float32)
+    filled = 0
+    for name, column in card.columns.items():
+        if column.kind is Kind.NUMERIC:
+            matrix[:, filled] = columns[name]
+            filled += 1
+        elif column.kind in (Kind.BINARY, Kind.ORDINAL):
+            matrix[:, filled] = _codes(name, column, columns[name])
+            filled += 1
+        elif column.kind is Kind.NOMINAL:
+            codes = _codes(name, column, columns[name])
+            for code in range(len(column.categories)):
+                matrix[:, filled] = codes == code
+                filled += 1
+    for derived in card.derived:
+        seconds = np.asarray(columns[derived.hour_of], dtype=np.float64)
+        hours = (seconds % SECONDS_PER_DAY / SECONDS_PER_HOUR).astype(np.float32)
+        # In float32 a day's last instant is 24, which is the next day's 0.
+        matrix[:, filled] = hours % HOURS_PER_DAY
+        filled += 1
+    return matrix
+
+
+def _codes(name: str, column: Column, values: NDArray[Any]) -> NDArray[np.intp]:
+    """Each value's place among the column's categories; 1, 1.0 and "1" are the same category."""
+    places = {as_text(category): code for code, category in enumerate(column.categories)}
+    found, inverse = np.unique(np.asarray(values, dtype=object).astype(str), return_inverse=True)
+    codes = np.array([places.get(as_text(value), -1) for value in found], dtype=np.intp)
+    if (codes < 0).any():
+        raise DataError(
+            f"column {name!r} holds {str(found[codes < 0][0])!r}, which is none of its categories: "
+            f"use one of {', '.join(places)}, or add it to the card"
+        )
+    return np.asarray(codes[inverse])

@@ -1,0 +1,34 @@
+"""One tree of errors: each message is one sentence that says what, where, and what to do.
+
+The CLI turns them into exit codes in one table; nothing else catches them to print.
+"""
+
+from __future__ import annotations
+
+
+class FraudloopError(Exception):
+    """Anything fraudloop refuses to do; the message is for the person who asked."""
+
+
+class ParamsError(FraudloopError):
+    """`params.yaml`, or an override of it, does not say something that can be done."""
+
+
+class CardError(FraudloopError):
+    """A dataset card is missing, unreadable or contradicts itself."""
+
+
+class SourceError(FraudloopError):
+    """The raw data could not be fetched, or is not what was asked for."""
+
+
+class DataError(FraudloopError):
+    """A table or a transaction does not fit its card."""
+
+
+class TrainingError(FraudloopError):
+    """The data fit the card, but no candidate can be trained or judged on them."""
+
+
+class BundleError(FraudloopError):
+    """A bundle is incomplete, changed, or not the one that was asked for."""

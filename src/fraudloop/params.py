@@ -1,0 +1,131 @@
+"""`params.yaml` → frozen, validated objects, once: the one place of what can be tuned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fraudloop.errors import ParamsError
+
+
+class Model(BaseModel):
+    """Frozen, and closed: a misspelt key is an error, not a silence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Setting = bool | int | float | str | None
+
+
+class Paths(Model):
+    """Where the pipeline reads and writes, from the project's root."""
+
+    card: Path
+    raw: Path
+    prepared: Path
+    output: Path
+
+
+class Data(Model):
+    """Where the raw file comes from."""
+
+    source: Literal["synthetic", "kaggle", "file", "url"]
+    file: Path | None = None
+    url: str | None = None
+    published: bool = False
+    rows: Annotated[int, Field(ge=1000)] | None = None
+
+    @model_validator(mode="after")
+    def _source_is_complete(self) -> Self:
+        if self.source == "file" and self.file is None:
+            raise ValueError("source is file: set data.file to its path")
+        if self.source == "url":
+            if self.url is None:
+                raise ValueError("source is url: set data.url to its s3:// or https:// address")
+            if not self.url.startswith(("s3://", "https://", "http://")):
+                # The address itself stays out of the message: it may hold a password.
+                raise ValueError("data.url is neither an s3:// nor an https:// address")
+        return self
+
+
+class Splits(Model):
+    """How the table is divided; what is left of the two shares is for training."""
+
+    use: Literal["temporal", "stratified"]
+    validation: Share
+    test: Share
+
+    @model_validator(mode="after")
+    def _something_is_left_to_train_on(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test leave nothing to train on: lower one")
+        return self
+
+
+class Candidate(Model):
+    """The parameters of one sampler × estimator."""
+
+    sampler: dict[str, Setting] = {}
+    estimator: dict[str, Setting] = {}
+
+
+class Evaluation(Model):
+    """How the figures are made."""
+
+    resamples: Annotated[int, Field(ge=100, le=100_000)]
+    confidence: Share
+    beta: Annotated[float, Field(gt=0, le=100)]
+
+
+class Params(Model):
+    """All of `params.yaml`."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    threads: Annotated[int, Field(ge=1, le=64)]
+    paths: Paths
+    data: Data
+    split: Splits
+    samplers: Annotated[tuple[str, ...], Field(min_length=1)]
+    estimators: Annotated[tuple[str, ...], Field(min_length=1)]
+    candidates: dict[str, dict[str, Candidate]]
+    evaluation: Evaluation
+
+    @model_validator(mode="after")
+    def _every_candidate_has_its_parameters(self) -> Self:
+        for sampler in self.samplers:
+            for estimator in self.estimators:
+                if estimator not in self.candidates.get(sampler, {}):
+                    raise ValueError(
+                        f"no candidates.{sampler}.{estimator}: add it ({{}} takes the defaults)"
+                    )
+        return self
+
+
+def parse(text: str, where: str = "params.yaml") -> Params:
+    """Make the parameters of YAML text; `where` names it in errors."""
+    try:
+        return Params.model_validate(yaml.safe_load(text))
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(str(part) for part in first["loc"]) or "the file"
+        message = first["msg"].removeprefix("Value error, ")
+        raise ParamsError(f"{where}: {at}: {message}") from error
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError: the 13th month of a date
+        raise ParamsError(f"{where} is not YAML ({' '.join(str(error).split())})") from error
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """Read the parameters at `path`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ParamsError(
+            f"no parameters at {path} ({error.strerror}): run this in the project's root"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{path} is not UTF-8 text ({error}): save it as such") from error
+    return parse(text, str(path))
