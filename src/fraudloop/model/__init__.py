@@ -1,0 +1,1 @@
+"""What training hands over: the bundle, its compiled form, and the scorer that reads it."""

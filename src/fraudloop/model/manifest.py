@@ -1,0 +1,109 @@
+"""The manifest: what a bundle says of itself, so that a server needs nothing else to decide."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fraudloop.dataset.card import Card
+from fraudloop.errors import BundleError
+
+NAME = "manifest.json"
+
+# Within the bundle's own folder: no absolute path, no way up.
+FileName = Annotated[
+    str, Field(pattern=r"^(?:[A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*$")
+]
+
+
+class Model(BaseModel):
+    """Frozen, and closed: what is not known is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FileDigest(Model):
+    """What a file of the bundle must be."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: int
+
+
+class Native(Model):
+    """The form that scores many rows fastest, and from how many rows on it is the faster one."""
+
+    kind: Literal["booster", "linear"]
+    file: FileName
+    from_rows: int
+
+
+class Reference(Model):
+    """How one feature was distributed in training: what drift is measured against."""
+
+    mean: float
+    standard_deviation: float
+    quantiles: tuple[float, ...]
+
+
+class Smoke(Model):
+    """One transaction and the score it must get: a loaded model proves itself on it."""
+
+    features: tuple[float, ...]
+    score: float
+
+
+class Manifest(Model):
+    """Everything that is known of a bundle but the model's own numbers."""
+
+    format: Literal[1] = 1
+    card: Card
+    synthetic: bool
+    candidate: str
+    features: tuple[str, ...]
+    threshold: float
+    graph: FileName
+    native: Native | None
+    pipeline: FileName
+    files: dict[FileName, FileDigest]
+    metrics: dict[str, float]
+    differs_by_less_than: float
+    reference: dict[str, Reference]
+    smoke: Smoke
+    versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _features_agree(self) -> Self:
+        if self.features != self.card.feature_names:
+            raise ValueError("its features are not those of its card")
+        if len(self.smoke.features) != len(self.features):
+            raise ValueError("its smoke row has not as many values as there are features")
+        return self
+
+    def to_bytes(self) -> bytes:
+        """The manifest as it is stored: the same bytes for the same content."""
+        return (self.model_dump_json(indent=2) + "\n").encode()
+
+
+def parse(content: bytes, where: str) -> Manifest:
+    """Read a manifest; `where` names it in errors."""
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(str(part) for part in first["loc"]) or "the file"
+        message = " ".join(f"{at}: {first['msg'].removeprefix('Value error, ')}".split())
+        raise BundleError(
+            f"{where} is no manifest of this kind ({message}): run `fraudloop package`"
+        ) from error
+
+
+def sha256(content: bytes) -> str:
+    """The digest by which a manifest, and through it the whole bundle, is known outside."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def version(content: bytes) -> str:
+    """A model's version: the first twelve digits of its manifest's sha256, and so of everything."""
+    return sha256(content)[:12]

@@ -1,0 +1,119 @@
+"""A fitted champion → a bundle: compiled, held against the original on every row, described."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudloop import __version__
+from fraudloop.dataset.card import Card
+from fraudloop.errors import BundleError
+from fraudloop.model import manifest as manifests
+from fraudloop.model.bundle import Bundle, digests
+from fraudloop.model.compile import compile_pipeline
+from fraudloop.model.manifest import Manifest, Reference, Smoke
+from fraudloop.model.scorer import TOLERANCE, Scorer, native_form
+
+GRAPH = "compiled/model.onnx"
+PIPELINE = "model.joblib"
+NATIVE = {"booster": "compiled/booster.ubj", "linear": "compiled/linear.json"}
+LIBRARIES = ("imbalanced-learn", "joblib", "numpy", "onnxruntime", "scikit-learn", "xgboost-cpu")
+QUANTILES = np.linspace(0, 1, 21)
+
+Features = NDArray[np.float32]
+Scores = NDArray[np.float64]
+
+
+def package(
+    pipeline: Any,
+    card: Card,
+    *,
+    candidate: str,
+    threshold: float,
+    metrics: Mapping[str, float],
+    synthetic: bool,
+    training: Features,
+    test: Features,
+    test_scores: Scores,
+) -> Bundle:
+    """Make the bundle of a fitted pipeline.
+
+    `test_scores` are the pipeline's own scores of the `test` features: the compiled forms must give
+    every one of them to 1e-6, or there is no bundle.
+    """
+    import joblib
+
+    compiled = compile_pipeline(pipeline, len(card.feature_names))
+    dumped = io.BytesIO()
+    joblib.dump(pipeline, dumped)
+    files = {PIPELINE: dumped.getvalue(), GRAPH: compiled.onnx}
+    native = None
+    if compiled.native is not None:
+        native = native_form(compiled.native.kind, NATIVE[compiled.native.kind])
+        files[native.file] = compiled.native.content
+
+    # The least certain score is the one that moves most when anything in the model does.
+    smoke_row = int(np.argmin(np.abs(test_scores - 0.5)))
+    manifest = Manifest(
+        card=card,
+        synthetic=synthetic,
+        candidate=candidate,
+        features=card.feature_names,
+        threshold=threshold,
+        graph=GRAPH,
+        native=native,
+        pipeline=PIPELINE,
+        files=digests(files),
+        metrics=dict(metrics),
+        differs_by_less_than=TOLERANCE,
+        reference=reference(card.feature_names, training),
+        smoke=Smoke(features=tuple(test[smoke_row].tolist()), score=float(test_scores[smoke_row])),
+        versions={"fraudloop": __version__} | {name: version(name) for name in LIBRARIES},
+    )
+    require_agreement(made := _bundle(manifest, files), test, test_scores)
+    return made
+
+
+def require_agreement(bundle: Bundle, features: Features, scores: Scores) -> None:
+    """Refuse a bundle of which a compiled form gives any row a score that is not the pipeline's."""
+    scorer = Scorer(bundle)
+    forms = {"graph": scorer.by_graph}
+    if bundle.manifest.native is not None:
+        forms["native form"] = scorer.by_native_form
+    for name, form in forms.items():
+        difference = np.abs(form(features) - scores)
+        if not difference.max() <= TOLERANCE:
+            raise BundleError(
+                f"the {name} of {bundle.manifest.candidate} differs from its pipeline by "
+                f"{difference.max():.2g} on test row {int(difference.argmax())}, more than "
+                f"{TOLERANCE:g}: leave its estimator out of params.yaml, and report this"
+            )
+
+
+def reference(names: tuple[str, ...], features: Features) -> dict[str, Reference]:
+    """How each feature is distributed in training."""
+    quantiles = np.quantile(features, QUANTILES, axis=0)
+    means = features.mean(axis=0, dtype=np.float64)
+    deviations = features.std(axis=0, dtype=np.float64)
+    return {
+        name: Reference(
+            mean=_rounded(means[place]),
+            standard_deviation=_rounded(deviations[place]),
+            quantiles=tuple(_rounded(value) for value in quantiles[:, place]),
+        )
+        for place, name in enumerate(names)
+    }
+
+
+def _bundle(manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+    content = manifest.to_bytes()
+    return Bundle(manifest, manifests.version(content), manifests.sha256(content), files)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.8g}")

@@ -1,0 +1,1 @@
+"""The craft: candidates, the fit, the operating point, the figures and the plots."""
