@@ -1,0 +1,154 @@
+"""Every command: parse, call one library function, print. Errors become one sentence, here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fraudloop import __version__
+from fraudloop.errors import CardError, FraudloopError, ParamsError
+from fraudloop.settings import let_idle_threads_sleep
+
+if TYPE_CHECKING:
+    from fraudloop.params import Params
+
+# Heavy imports stand inside the commands: `fraudloop --help` answers before they would be loaded.
+
+EXIT_CODES: dict[type[FraudloopError], int] = {ParamsError: 2, CardError: 2, FraudloopError: 1}
+USAGE = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="fraudloop",
+    help="Card fraud, from a table of transactions to decisions. `dvc repro` runs the stages.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+STAGES = "Stages, in the order of dvc.yaml"
+DECISIONS = "Decisions"
+
+
+def main() -> None:
+    """Run a command; what it refuses is one sentence on stderr and an exit code."""
+    let_idle_threads_sleep()
+    try:
+        code = app(standalone_mode=False)
+    except FraudloopError as error:
+        _say(f"fraudloop: {error}")
+        code = next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+    except typer.TyperException as error:  # an option or an argument
+        reason = " ".join(error.format_message().split()).rstrip(".")
+        _say(f"fraudloop: {reason}: see `fraudloop --help`")
+        code = error.exit_code
+    except OSError as error:  # a full disk, a folder that may not be written to
+        _say(f"fraudloop: {error.filename or 'a file'} cannot be used ({error.strerror})")
+        code = EXIT_CODES[FraudloopError]
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:  # typer tells of it by the code alone
+        _say("fraudloop: interrupted; what stood before still stands")
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    """Say the version, or go on to the command."""
+    if version:
+        typer.echo(f"fraudloop {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(USAGE)
+
+
+@app.command("get-data", rich_help_panel=STAGES)
+def get_data() -> None:
+    """Fetch the raw file from where params.yaml says: synthetic, kaggle, file or url."""
+    from fraudloop import progress, stages
+    from fraudloop.settings import Settings
+
+    fetched = stages.get_data(_params(), Settings.read(), _say, progress.on_terminal())
+    _say(f"{fetched.path}: {fetched.bytes:,} bytes, md5 {fetched.md5}")
+
+
+@app.command(rich_help_panel=STAGES)
+def preprocess() -> None:
+    """Check the raw file against its dataset card, and divide it in two ways."""
+    from fraudloop import stages
+
+    report = stages.preprocess(_params())
+    _say(
+        f"{report['rows']:,} rows, {report['frauds']:,} frauds, {report['duplicates']:,} duplicates"
+    )
+
+
+@app.command(rich_help_panel=STAGES)
+def train(
+    sampler: Annotated[str, typer.Option(help="A sampler of params.yaml.")],
+    estimator: Annotated[str, typer.Option(help="An estimator of params.yaml.")],
+) -> None:
+    """Fit one candidate, sampler × estimator, on the training rows."""
+    from fraudloop import stages
+
+    _say(f"fitted {stages.train(_params(), sampler, estimator)}")
+
+
+@app.command(rich_help_panel=STAGES)
+def evaluate() -> None:
+    """Choose champion and threshold on validation rows, and judge them on the test rows."""
+    from fraudloop import stages
+
+    metrics = stages.evaluate(_params())
+    test = metrics["test"]
+    span = test["interval"]["average_precision"]
+    on = "synthetic data" if metrics["dataset"]["synthetic"] else metrics["dataset"]["id"]
+    _say(
+        f"champion {metrics['champion']}: average precision {test['average_precision']:.3f} "
+        f"({span['low']:.3f} to {span['high']:.3f}) on the test rows of {on}"
+    )
+
+
+@app.command(rich_help_panel=STAGES)
+def package() -> None:
+    """Compile the champion, hold it against the original, and write the bundle."""
+    from fraudloop import stages
+
+    bundle = stages.package(_params())
+    _say(f"model {bundle.version} ({bundle.manifest.candidate}), manifest sha256 {bundle.sha256}")
+
+
+@app.command(rich_help_panel=DECISIONS)
+def predict(
+    transactions: Annotated[Path, typer.Argument(help='JSON: {"<id>": {"<column>": …}, …}')],
+    bundle: Annotated[
+        Path | None, typer.Option(help="A bundle; the pipeline's own if left out.")
+    ] = None,
+    sha256: Annotated[str | None, typer.Option(help="What the bundle's manifest must be.")] = None,
+) -> None:
+    """Score a few transactions of a file, and print the answer as JSON."""
+    from fraudloop.decisions import answer, read_transactions
+    from fraudloop.model import bundle as bundles
+    from fraudloop.model.scorer import Scorer
+
+    loaded = bundles.load(bundle or _params().paths.output, sha256=sha256)
+    made = answer(Scorer(loaded), read_transactions(transactions))
+    typer.echo(json.dumps(made, indent=2))
+
+
+def _params() -> Params:
+    from fraudloop import params
+
+    return params.load()
+
+
+def _say(sentence: str) -> None:
+    """Say how it went on stderr: stdout is for what a command was asked to print."""
+    typer.echo(sentence, err=True)
