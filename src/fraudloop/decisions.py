@@ -32,7 +32,7 @@ def answer(scorer: Scorer, transactions: Mapping[str, Any]) -> dict[str, Any]:
 def read_transactions(path: Path) -> dict[str, Any]:
     """The transactions of a JSON file, by id."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes(), object_pairs_hook=_each_once)
     except OSError as error:
         raise DataError(
             f"no transactions at {path} ({error.strerror}): name a JSON file"
@@ -42,3 +42,13 @@ def read_transactions(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f'{path} is not {{"<id>": {{"<column>": …}}, …}}: write it so')
     return content
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's members; JSON would let the last of two equal names win in silence."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} stands twice in one object")
+    return members

@@ -14,7 +14,7 @@ from fraudloop.errors import ParamsError
 class Model(BaseModel):
     """Frozen, and closed: a misspelt key is an error, not a silence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 Share = Annotated[float, Field(gt=0, lt=1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -95,12 +96,13 @@ def train(params: Params, sampler: str, estimator: str) -> Path:
     from fraudloop.training.fit import fit, score
 
     card = cards.load(params.paths.card)
+    candidate = _candidate(params, sampler, estimator)
     pipeline = fit(
         _read_table(params, "train"),
         card,
         sampler,
         estimator,
-        _candidate(params, sampler, estimator),
+        candidate,
         seed=params.seed,
         threads=params.threads,
     )
@@ -122,7 +124,6 @@ def evaluate(params: Params) -> dict[str, Any]:
 
     card = cards.load(params.paths.card)
     synthetic = bool(_read_json(params.paths.output / REPORT)["synthetic"])
-    rng = np.random.default_rng(params.seed)
     settings = params.evaluation
 
     def judge(labels: Any, scores: Any, threshold: float) -> judging.Judgement:
@@ -132,7 +133,7 @@ def evaluate(params: Params) -> dict[str, Any]:
             threshold,
             resamples=settings.resamples,
             confidence=settings.confidence,
-            rng=rng,
+            rng=np.random.default_rng(params.seed),  # each anew: no figure depends on another
         )
 
     labels = _read_table(params, "validation")[card.label.column].to_numpy()
@@ -146,13 +147,13 @@ def evaluate(params: Params) -> dict[str, Any]:
 
     test = _read_table(params, "test")
     test_labels = test[card.label.column].to_numpy()
-    test_scores = score(_load_candidate(params, champion), test, card)
+    test_scores = score(_loaded(_dumped_candidate(params, champion)), test, card)
     metrics = judging.summary(
         {"id": card.id, "split": params.split.use, "synthetic": synthetic},
         champion,
         judge(test_labels, test_scores, threshold),
         candidates,
-        judging.bounds(test_labels, rng),
+        judging.bounds(test_labels, np.random.default_rng(params.seed)),
     )
     data = "synthetic data" if synthetic else card.id
     plots = draw_all(test_labels, test_scores, threshold, candidates, data)
@@ -176,11 +177,11 @@ def package(params: Params) -> Bundle:
     card = cards.load(params.paths.card)
     chosen = _read_json(params.paths.output / CHAMPION)
     metrics = _read_json(params.paths.output / METRICS)
-    pipeline = _load_candidate(params, chosen["candidate"])
+    dumped = _dumped_candidate(params, chosen["candidate"])
     test = _read_table(params, "test")
     training = _read_table(params, "train")
     made = make_bundle(
-        pipeline,
+        dumped,
         card,
         candidate=chosen["candidate"],
         threshold=chosen["threshold"],
@@ -188,7 +189,7 @@ def package(params: Params) -> Bundle:
         synthetic=metrics["dataset"]["synthetic"],
         training=encode(card, {name: training[name].to_numpy() for name in card.columns}),
         test=encode(card, {name: test[name].to_numpy() for name in card.columns}),
-        test_scores=score(pipeline, test, card),
+        test_scores=score(_loaded(dumped), test, card),
     )
     bundles.save(params.paths.output, made)
     return made
@@ -249,8 +250,15 @@ def _validation_scores(params: Params, name: str) -> NDArray[np.float64]:
     return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
 
 
-def _load_candidate(params: Params, name: str) -> Any:
+def _dumped_candidate(params: Params, name: str) -> bytes:
+    path = params.paths.output / CANDIDATES / name / MODEL
+    if not path.is_file():
+        raise TrainingError(f"no {path}: run `dvc repro train`")
+    return path.read_bytes()
+
+
+def _loaded(dumped: bytes) -> Any:
     """What `train` has just dumped here; a bundle from elsewhere is loaded by `bundle.py`."""
     import joblib
 
-    return joblib.load(params.paths.output / CANDIDATES / name / MODEL)
+    return joblib.load(io.BytesIO(dumped))

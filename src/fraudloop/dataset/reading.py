@@ -158,4 +158,5 @@ def _is_number_text(text: str) -> bool:
         float(text)
     except ValueError:
         return not text
-    return text.isascii() and "_" not in text  # Python alone knows 1_000 and other digits
+    # Python alone knows 1_000, other digits, and other blanks about a number.
+    return text.isascii() and "_" not in text and text.strip() == text.strip(" \t")

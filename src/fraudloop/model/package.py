@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +29,7 @@ Scores = NDArray[np.float64]
 
 
 def package(
-    pipeline: Any,
+    dumped: bytes,
     card: Card,
     *,
     candidate: str,
@@ -41,17 +40,18 @@ def package(
     test: Features,
     test_scores: Scores,
 ) -> Bundle:
-    """Make the bundle of a fitted pipeline.
+    """Make the bundle of a fitted pipeline, given as `joblib.dump` wrote it when it was fitted.
+
+    It is kept as it is: a forest that was loaded and is dumped again gets whatever is in memory
+    between its numbers, and so other bytes every time.
 
     `test_scores` are the pipeline's own scores of the `test` features: the compiled forms must give
     every one of them to 1e-6, or there is no bundle.
     """
     import joblib
 
-    compiled = compile_pipeline(pipeline, len(card.feature_names))
-    dumped = io.BytesIO()
-    joblib.dump(pipeline, dumped)
-    files = {PIPELINE: dumped.getvalue(), GRAPH: compiled.onnx}
+    compiled = compile_pipeline(joblib.load(io.BytesIO(dumped)), len(card.feature_names))
+    files = {PIPELINE: dumped, GRAPH: compiled.onnx}
     native = None
     if compiled.native is not None:
         native = native_form(compiled.native.kind, NATIVE[compiled.native.kind])

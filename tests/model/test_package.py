@@ -1,0 +1,118 @@
+"""Packaging holds the compiled forms against the pipeline, and describes what it packs."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+
+import fraudloop
+from fraudloop.errors import BundleError
+from fraudloop.model import package as packaging
+from fraudloop.model.compile import Compiled, compile_pipeline
+from fraudloop.model.package import QUANTILES, reference
+from fraudloop.model.scorer import TOLERANCE, Scorer
+from tests.fitted import FAMILIES, bundle_of, card, features, fitted, repackaged, scores
+
+WIDTH = len(card().feature_names)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_both_forms_of_a_bundle_give_every_test_row_its_score(family: str) -> None:
+    bundle = bundle_of(family)
+    scorer = Scorer(bundle)
+    bound = bundle.manifest.differs_by_less_than
+    assert bound == TOLERANCE == 1e-6
+    assert np.abs(scorer.by_graph(features()) - scores(family)).max() < bound
+    if bundle.manifest.native is not None:
+        assert np.abs(scorer.by_native_form(features()) - scores(family)).max() < bound
+
+
+@pytest.mark.parametrize("off", [2e-6, -2e-6])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_row_that_differs_is_named_and_there_is_no_bundle(family: str, off: float) -> None:
+    wrong = scores(family).copy()
+    row = int(np.argmin(wrong))
+    wrong[row] += off
+    with pytest.raises(
+        BundleError, match=rf"none-{family} differs .* on test row {row}, more than"
+    ):
+        repackaged(family, test_scores=wrong)
+
+
+@pytest.mark.parametrize("form", ["graph", "native"])
+def test_a_compiled_form_of_another_model_is_refused(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = compile_pipeline(fitted("boosted_trees"), WIDTH)
+    other = compile_pipeline(fitted("boosted_trees", "undersample"), WIDTH)
+    mixed = {
+        "graph": Compiled(other.onnx, right.native),
+        "native": Compiled(right.onnx, other.native),
+    }
+    monkeypatch.setattr(packaging, "compile_pipeline", lambda *_: mixed[form])
+    with pytest.raises(BundleError):
+        repackaged("boosted_trees")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_smoke_row_is_one_that_the_model_is_unsure_of(family: str) -> None:
+    smoke = bundle_of(family).manifest.smoke
+    unsure = int(np.argmin(np.abs(scores(family) - 0.5)))
+    assert smoke.score == scores(family)[unsure]
+    assert 0.05 < smoke.score < 0.95
+    np.testing.assert_array_equal(np.array(smoke.features, np.float32), features()[unsure])
+
+
+def test_the_reference_is_that_of_the_training_rows_alone() -> None:
+    training = features()[:4000]
+    made = repackaged("logistic_regression", training=training).manifest.reference
+    assert made == reference(card().feature_names, training)
+    assert list(made) == list(card().feature_names)
+    for place, name in enumerate(card().feature_names):
+        column = training[:, place].astype(np.float64)
+        assert made[name].mean == pytest.approx(column.mean(), rel=1e-6, abs=1e-7)
+        assert made[name].standard_deviation == pytest.approx(column.std(), rel=1e-6)
+        assert made[name].quantiles[0] == pytest.approx(column.min())
+        assert made[name].quantiles[10] == pytest.approx(np.median(column), rel=1e-5, abs=1e-6)
+        assert made[name].quantiles[-1] == pytest.approx(column.max())
+        assert len(made[name].quantiles) == len(QUANTILES)
+
+
+def test_the_manifest_says_what_was_given_and_what_made_it() -> None:
+    manifest = repackaged(
+        "boosted_trees", candidate="a-b", threshold=0.25, metrics={"f1": 0.5}, synthetic=False
+    ).manifest
+    assert (manifest.candidate, manifest.threshold, manifest.synthetic) == ("a-b", 0.25, False)
+    assert manifest.metrics == {"f1": 0.5}
+    assert manifest.card == card()
+    assert manifest.versions.pop("fraudloop") == fraudloop.__version__
+    assert manifest.versions == {name: version(name) for name in manifest.versions}
+    assert set(manifest.versions) >= {"numpy", "scikit-learn", "onnxruntime", "xgboost-cpu"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_manifest_vouches_for_every_file_and_names_each_role(family: str) -> None:
+    bundle = bundle_of(family)
+    manifest = bundle.manifest
+    roles = {manifest.pipeline, manifest.graph}
+    if manifest.native is not None:
+        roles.add(manifest.native.file)
+    assert roles == set(bundle.files) == set(manifest.files)
+    assert {name: each.bytes for name, each in manifest.files.items()} == {
+        name: len(content) for name, content in bundle.files.items()
+    }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_same_model_packs_to_the_same_bytes(family: str) -> None:
+    again, made = repackaged(family), bundle_of(family)
+    assert again.files == made.files
+    assert again.manifest.to_bytes() == made.manifest.to_bytes()
+
+
+def test_what_is_packed_uses_one_thread() -> None:
+    for family in ("random_forest", "boosted_trees"):
+        bundle = bundle_of(family)
+        assert bundle.pipeline(sha256=bundle.sha256)[-1].n_jobs == 1
