@@ -15,7 +15,7 @@ import pytest
 from fraudloop.errors import BundleError
 from fraudloop.model import bundle as bundles
 from fraudloop.model.bundle import Bundle, digests
-from fraudloop.model.scorer import FROM_ROWS, Scorer
+from fraudloop.model.scorer import FROM_ROWS, SHARED_FROM_ROWS, Scorer
 from tests.fitted import FAMILIES, bundle_of, card, features, scores, start_python, table, told
 
 NATIVE = {"logistic_regression": "linear", "boosted_trees": "booster"}
@@ -52,6 +52,17 @@ def test_a_row_gets_its_score_whatever_company_it_comes_in(family: str) -> None:
         found = scorer.score_features(features()[:rows])
         np.testing.assert_allclose(found, scores(family)[:rows], rtol=0, atol=1e-6)
     assert scorer.score_features(features()[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_several_threads_share_many_rows_and_change_no_score(family: str) -> None:
+    rows = np.tile(features(), (2, 1))[: SHARED_FROM_ROWS + 3]
+    assert len(rows) > SHARED_FROM_ROWS
+    alone = Scorer(bundle_of(family), threads=1).by_graph(rows)
+    for threads in (2, 3):
+        np.testing.assert_array_equal(
+            Scorer(bundle_of(family), threads=threads).by_graph(rows), alone
+        )
 
 
 def test_few_rows_go_by_graph_and_many_by_the_native_form(monkeypatch: pytest.MonkeyPatch) -> None:

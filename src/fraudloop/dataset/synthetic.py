@@ -139,7 +139,7 @@ def _frauds(
     kind = rng.choice(len(kinds), size=count, p=shares)
     width = np.array([each.spread for each in kinds])[kind, None]
     # How strongly one fraud shows varies: a continuum from blatant to faint, not a point.
-    strength = rng.gamma(8.0, 0.125, size=(count, 1))
+    strength = rng.gamma(25.0, 0.04, size=(count, 1))
     return np.asarray(
         factors[kind] * shift * strength + rng.standard_normal((count, len(names))) * spread * width
     )
