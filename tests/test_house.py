@@ -34,7 +34,9 @@ FLOORS = (
     ("training",),
     ("model",),
     ("dataset",),
-    ("params", "settings", "errors", "files", "progress"),
+    ("params",),
+    ("documents",),
+    ("settings", "errors", "files", "progress"),
 )
 HEIGHT = {room: -floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -5,23 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from fraudloop.documents import Document, from_yaml, read_text
 from fraudloop.errors import ParamsError
-
-
-class Model(BaseModel):
-    """Frozen, and closed: a misspelt key is an error, not a silence."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Setting = bool | int | float | str | None
 
 
-class Paths(Model):
+class Paths(Document):
     """Where the pipeline reads and writes, from the project's root."""
 
     card: Path
@@ -30,7 +23,7 @@ class Paths(Model):
     output: Path
 
 
-class Data(Model):
+class Data(Document):
     """Where the raw file comes from."""
 
     source: Literal["synthetic", "kaggle", "file", "url"]
@@ -52,7 +45,7 @@ class Data(Model):
         return self
 
 
-class Splits(Model):
+class Splits(Document):
     """How the table is divided; what is left of the two shares is for training."""
 
     use: Literal["temporal", "stratified"]
@@ -66,14 +59,14 @@ class Splits(Model):
         return self
 
 
-class Candidate(Model):
+class Candidate(Document):
     """The parameters of one sampler × estimator."""
 
-    sampler: dict[str, Setting] = {}
-    estimator: dict[str, Setting] = {}
+    sampler: dict[str, Setting] = Field(default_factory=dict)
+    estimator: dict[str, Setting] = Field(default_factory=dict)
 
 
-class Evaluation(Model):
+class Evaluation(Document):
     """How the figures are made."""
 
     resamples: Annotated[int, Field(ge=100, le=100_000)]
@@ -81,7 +74,7 @@ class Evaluation(Model):
     beta: Annotated[float, Field(gt=0, le=100)]
 
 
-class Params(Model):
+class Params(Document):
     """All of `params.yaml`."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -107,25 +100,10 @@ class Params(Model):
 
 def parse(text: str, where: str = "params.yaml") -> Params:
     """Make the parameters of YAML text; `where` names it in errors."""
-    try:
-        return Params.model_validate(yaml.safe_load(text))
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(str(part) for part in first["loc"]) or "the file"
-        message = first["msg"].removeprefix("Value error, ")
-        raise ParamsError(f"{where}: {at}: {message}") from error
-    except (yaml.YAMLError, ValueError) as error:  # a ValueError: the 13th month of a date
-        raise ParamsError(f"{where} is not YAML ({' '.join(str(error).split())})") from error
+    return from_yaml(Params, text, where, ParamsError)
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
     """Read the parameters at `path`."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ParamsError(
-            f"no parameters at {path} ({error.strerror}): run this in the project's root"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ParamsError(f"{path} is not UTF-8 text ({error}): save it as such") from error
+    text = read_text(path, "parameters", "run this in the project's root", ParamsError)
     return parse(text, str(path))

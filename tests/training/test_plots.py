@@ -131,9 +131,10 @@ def test_points_of_a_thinned_curve_are_points_of_the_curve() -> None:
         )
 
 
-def test_a_short_curve_is_kept_whole() -> None:
+def test_a_short_curve_is_kept_whole_and_begins_at_the_axis() -> None:
     labels, scores = np.array([0, 1, 0, 1], np.int8), np.array([0.1, 0.9, 0.9, 0.4])
     assert plots.precision_recall_rows(labels, scores) == [
+        {"recall": 0.0, "precision": 0.5, "threshold": 0.9},
         {"recall": 0.5, "precision": 0.5, "threshold": 0.9},
         {"recall": 1.0, "precision": 0.666667, "threshold": 0.4},
         {"recall": 1.0, "precision": 0.5, "threshold": 0.1},

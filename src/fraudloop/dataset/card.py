@@ -8,23 +8,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, model_validator
 
+from fraudloop.documents import Document, from_yaml, read_text
 from fraudloop.errors import CardError
-
-
-class Model(BaseModel):
-    """Frozen, and closed: a misspelt key is an error, not a silence."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Kind(StrEnum):
@@ -58,7 +45,7 @@ def as_text(value: Category | float) -> str:
     return text[:-2] if text.endswith(".0") and text[:-2].lstrip("-").isdigit() else text
 
 
-class Column(Model):
+class Column(Document):
     """One column of a transaction."""
 
     kind: Kind
@@ -86,7 +73,7 @@ class Column(Model):
         return self
 
 
-class Label(Model):
+class Label(Document):
     """The column that tells fraud from legitimate, and how each is written."""
 
     column: str
@@ -100,21 +87,21 @@ class Label(Model):
         return self
 
 
-class HourOf(Model):
+class HourOf(Document):
     """A derived feature: the hour of the day, 0 to 24, of a time column in seconds."""
 
     name: str
     hour_of: str
 
 
-class KaggleSource(Model):
+class KaggleSource(Document):
     """Where Kaggle's API has the file."""
 
     dataset: Annotated[str, Field(pattern=r"^[\w-]+/[\w-]+$")]
     file: str
 
 
-class Expected(Model):
+class Expected(Document):
     """What the published file is known to be; whatever is left out is not verified."""
 
     bytes: int | None = None
@@ -123,7 +110,7 @@ class Expected(Model):
     frauds: int | None = None
 
 
-class FraudKind(Model):
+class FraudKind(Document):
     """One way in which synthetic fraud departs from the rest: how often, how far, how wide."""
 
     share: Share
@@ -133,7 +120,7 @@ class FraudKind(Model):
     columns: tuple[str, ...] = ()
 
 
-class Lookalikes(Model):
+class Lookalikes(Document):
     """Synthetic legitimate rows that resemble fraud, but in some columns only."""
 
     share: Share
@@ -141,7 +128,7 @@ class Lookalikes(Model):
     columns: tuple[str, ...]
 
 
-class Amounts(Model):
+class Amounts(Document):
     """How synthetic amounts of money are distributed: log-normal, with some zeros."""
 
     column: str
@@ -152,7 +139,7 @@ class Amounts(Model):
     fraud_median: Annotated[float, Field(gt=0)]
 
 
-class Recipe(Model):
+class Recipe(Document):
     """How the synthetic stand-in is drawn: read by `synthetic.py` alone."""
 
     rows: Annotated[int, Field(gt=0)]
@@ -167,7 +154,7 @@ class Recipe(Model):
     amount: Amounts
 
 
-class Card(Model):
+class Card(Document):
     """All a program must know of a dataset."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -227,27 +214,10 @@ class Card(Model):
 
 def parse(text: str, where: str) -> Card:
     """Make a card of YAML text; `where` names it in errors."""
-    try:
-        return Card.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise CardError(f"{where} is not YAML ({' '.join(str(error).split())})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(str(part) for part in first["loc"]) or "the card"
-        message = first["msg"].removeprefix("Value error, ")
-        raise CardError(f"{where}: {at}: {message}") from error
-    except ValueError as error:  # YAML makes dates of what looks like one
-        raise CardError(f"{where} is not YAML ({error})") from error
+    return from_yaml(Card, text, where, CardError)
 
 
 def load(path: Path) -> Card:
     """Read the card at `path`."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CardError(
-            f"no dataset card at {path} ({error.strerror}): set paths.card in params.yaml"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise CardError(f"{path} is not UTF-8 text ({error.reason}): save it as UTF-8") from error
+    text = read_text(path, "dataset card", "set paths.card in params.yaml", CardError)
     return parse(text, str(path))

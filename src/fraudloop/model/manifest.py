@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from fraudloop.dataset.card import Card
+from fraudloop.documents import Document, first_fault
 from fraudloop.errors import BundleError
 
 NAME = "manifest.json"
@@ -18,20 +19,20 @@ FileName = Annotated[
 ]
 
 
-class Model(BaseModel):
-    """Frozen, and closed: what is not known is refused."""
+class Part(Document):
+    """A part of a manifest: every number in it is finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
-class FileDigest(Model):
+class FileDigest(Part):
     """What a file of the bundle must be."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     bytes: int
 
 
-class Native(Model):
+class Native(Part):
     """The form that scores many rows fastest, and from how many rows on it is the faster one."""
 
     kind: Literal["booster", "linear"]
@@ -39,7 +40,7 @@ class Native(Model):
     from_rows: int
 
 
-class Reference(Model):
+class Reference(Part):
     """How one feature was distributed in training: what drift is measured against."""
 
     mean: float
@@ -47,14 +48,14 @@ class Reference(Model):
     quantiles: tuple[float, ...]
 
 
-class Smoke(Model):
+class Smoke(Part):
     """One transaction and the score it must get: a loaded model proves itself on it."""
 
     features: tuple[float, ...]
     score: float
 
 
-class Manifest(Model):
+class Manifest(Part):
     """Everything that is known of a bundle but the model's own numbers."""
 
     format: Literal[1] = 1
@@ -91,11 +92,8 @@ def parse(content: bytes, where: str) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(str(part) for part in first["loc"]) or "the file"
-        message = " ".join(f"{at}: {first['msg'].removeprefix('Value error, ')}".split())
         raise BundleError(
-            f"{where} is no manifest of this kind ({message}): run `fraudloop package`"
+            f"{where} is no manifest of this kind ({first_fault(error)}): run `fraudloop package`"
         ) from error
 
 

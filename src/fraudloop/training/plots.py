@@ -74,7 +74,7 @@ def precision_recall_rows(labels: Labels, scores: Scores) -> list[Row]:
     """The precision-recall curve, thinned to what can be seen."""
     caught, alerts, ranked = _curve(labels, scores)
     rows = _thinned(np.flatnonzero(caught > 0))
-    return [
+    curve: list[Row] = [
         {
             "recall": _rounded(caught[row] / caught[-1]),
             "precision": _rounded(caught[row] / alerts[row]),
@@ -82,6 +82,8 @@ def precision_recall_rows(labels: Labels, scores: Scores) -> list[Row]:
         }
         for row in rows
     ]
+    # From the axis on: where the surest scores are equal, the first point lies far from it.
+    return [curve[0] | {"recall": 0.0}, *curve]
 
 
 def roc_rows(labels: Labels, scores: Scores) -> list[Row]:
@@ -196,10 +198,12 @@ def draw_candidates(rows: Sequence[Row]) -> Figure:
             color=ORANGE if row == 0 else BLUE,
             label={0: "champion", 1: "other candidates"}.get(row),
         )
-    axes.set_yticks(places, [str(row["candidate"]).replace("_", " ") for row in rows])
+    axes.set_yticks(
+        places, [str(row["candidate"]).replace("-", " · ").replace("_", " ") for row in rows]
+    )
     axes.set(xlabel="Average precision on validation, with its interval")
     axes.set_xlim(max(0.0, float(_column(rows, "low").min()) - 0.05), 1.01)
-    axes.legend(loc="lower left")
+    figure.legend(loc="outside lower right", ncols=2)
     return figure
 
 
