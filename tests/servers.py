@@ -251,6 +251,12 @@ def web(bare_environment: Path) -> Iterator[Web]:
         yield server
 
 
+def written(path: Path) -> tuple[int, int]:
+    """Which file it is and when it was written last: both stay as they are if it is kept."""
+    about = path.stat()
+    return about.st_ino, about.st_mtime_ns
+
+
 def unavailable(part: str, reason: str) -> NoReturn:
     """Skip for want of a real part; fail where REQUIRE_REAL names it: there it can be had."""
     required = os.environ.get("REQUIRE_REAL", "").split(",")

@@ -21,7 +21,7 @@ from fraudloop.errors import SourceError
 from fraudloop.params import Data
 from fraudloop.progress import Silent
 from fraudloop.settings import Settings
-from tests.servers import Kaggle
+from tests.servers import Kaggle, written
 
 pytest_plugins = ("tests.servers",)
 
@@ -299,11 +299,11 @@ def test_the_right_file_is_kept_without_credentials_or_a_request(
     monkeypatch.delenv("KAGGLE_API_TOKEN")
     raw.parent.mkdir()
     raw.write_bytes(PUBLISHED)
-    before = raw.stat()
+    before = written(raw)
     fetched = get(card, raw)
     assert (fetched.kept, fetched.published) == (True, True)
     assert kaggle.requests == []
-    assert raw.stat() == before
+    assert written(raw) == before
 
 
 def test_a_client_that_exits_is_one_sentence(

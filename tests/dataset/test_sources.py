@@ -18,7 +18,7 @@ from fraudloop.errors import SourceError
 from fraudloop.params import Data
 from fraudloop.progress import Progress, Silent
 from fraudloop.settings import Settings
-from tests.servers import S3, Answer, Web
+from tests.servers import S3, Answer, Web, written
 
 pytest_plugins = ("tests.servers",)
 
@@ -233,13 +233,15 @@ class TestFile:
 
     def test_the_destination_itself_is_kept(self, run: Run) -> None:
         run.has(EXTRACT)
-        before = run.raw.stat()
+        before = written(run.raw)
         fetched = run("file", file=run.raw.parent / ".." / "raw" / "cups.csv")
         assert (fetched.kept, fetched.published) == (True, False)
+        assert written(run.raw) == before
         run.has(PUBLISHED)
+        before = written(run.raw)
         fetched = run("file", file=run.raw)
         assert (fetched.kept, fetched.published) == (True, True)
-        assert run.raw.stat().st_ino == before.st_ino
+        assert written(run.raw) == before
 
     def test_the_destination_itself_is_checked_all_the_same(self, run: Run) -> None:
         run.has(CORRUPTED)
@@ -255,11 +257,11 @@ class TestFile:
 
     def test_the_published_file_that_is_there_is_kept(self, run: Run, given: Given) -> None:
         run.has(PUBLISHED)
-        before = run.raw.stat()
+        before = written(run.raw)
         for copy in (given(PUBLISHED), given(zipped(("a.csv", PUBLISHED)), "mine.zip")):
             assert run("file", file=copy).kept
         assert run.files() == {run.raw: PUBLISHED}
-        assert run.raw.stat() == before
+        assert written(run.raw) == before
 
     def test_a_card_that_knows_nothing_takes_any_file(self, run: Run, given: Given) -> None:
         run.card = card("{}")
@@ -303,10 +305,10 @@ class TestUrl:
 
     def test_the_right_file_is_kept_with_no_request_at_all(self, run: Run, web: Web) -> None:
         run.has(PUBLISHED)
-        before = run.raw.stat()
+        before = written(run.raw)
         assert run("url", url=web.url("/a")).kept
         assert web.requests == []
-        assert run.raw.stat() == before
+        assert written(run.raw) == before
         assert "kept" in run.told[0]
 
     def test_what_is_no_address_is_one_sentence(self, run: Run) -> None:

@@ -95,14 +95,14 @@ class Project:
         return {
             str(path.relative_to(self.folder)): hashlib.md5(path.read_bytes()).hexdigest()
             for path in sorted(written)
-            if path.is_file() and path.name != ".gitignore"
+            if path.is_file()
         }
 
 
 AUTHOR = ("-c", "user.name=tests", "-c", "user.email=tests@localhost")
 
 
-def copy_of_this(folder: Path, changes: dict[str, Any]) -> Project:
+def copy_of_this(folder: Path, changes: dict[str, Any], *, keep_lock: bool = False) -> Project:
     """This project as it stands in the working tree, committed anew with changed parameters."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"],
@@ -122,7 +122,8 @@ def copy_of_this(folder: Path, changes: dict[str, Any]) -> Project:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     project = Project(folder)
-    (folder / "dvc.lock").unlink(missing_ok=True)
+    if not keep_lock:
+        (folder / "dvc.lock").unlink(missing_ok=True)
     project.change("params.yaml", changes)
     project.run("git", "init", "-q", "-b", "main")
     project.commit("as it stands")
