@@ -296,6 +296,27 @@ def test_predict_answers_for_the_payload(
     assert "synthetic data" in made["message"]
 
 
+def test_a_server_scores_with_the_runtime_packages_alone(saved: Path) -> None:
+    code = """
+import importlib.abc, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in PIPELINE_ONLY:
+            raise ModuleNotFoundError(f"no module named {name!r}", name=name)
+
+PIPELINE_ONLY = set(sys.argv.pop(1).split())
+sys.meta_path.insert(0, Absent())
+from fraudloop import cli
+from fraudloop.model import bundle, scorer
+cli.main()
+"""
+    only = "dvc imblearn joblib kaggle kagglesdk matplotlib onnx onnxmltools pandas pandera pyarrow"
+    only += " pytest requests s3fs skl2onnx sklearn"
+    process = start_python(code, only, "predict", PAYLOAD, "--bundle", saved)
+    assert json.loads(told(process))["predictions"]
+
+
 def test_predict_takes_the_bundle_that_was_asked_for_and_no_other(
     saved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
