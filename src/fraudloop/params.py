@@ -7,10 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fraudloop.documents import Document, from_yaml, read_text
+from fraudloop.documents import Document, Share, from_yaml, read_text
 from fraudloop.errors import ParamsError
 
-Share = Annotated[float, Field(gt=0, lt=1)]
 Setting = bool | int | float | str | None
 
 

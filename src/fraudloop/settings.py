@@ -75,7 +75,7 @@ def let_idle_threads_sleep() -> None:
     """Ask OpenMP's threads to sleep while they wait, unless the environment says otherwise.
 
     By default they spin: with anything else running on the machine, boosting with two threads then
-    takes five times as long (18 s instead of 3.7 s on two cores, one of them busy). It must be said
+    takes four times as long (18 s instead of 4.7 s on two cores, one of them busy). It must be said
     before the first library that uses OpenMP is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -160,12 +160,17 @@ def published(tmp_path: Path) -> tuple[Project, bytes]:
     return project, content
 
 
+def place(project: Project, content: bytes) -> None:
+    """Put a raw file there by hand."""
+    (project.folder / RAW).parent.mkdir(parents=True)
+    (project.folder / RAW).write_bytes(content)
+
+
 def test_a_right_file_placed_by_hand_is_kept_and_needs_no_credentials(
     published: tuple[Project, bytes],
 ) -> None:
     project, content = published
-    (project.folder / RAW).parent.mkdir(parents=True, exist_ok=True)
-    (project.folder / RAW).write_bytes(content)
+    place(project, content)
     assert project.ran("repro", "get-data") == ["get-data"]
     assert project.read(RAW) == content
 
@@ -174,8 +179,7 @@ def test_a_missing_source_is_one_sentence_and_leaves_what_is_there(
     published: tuple[Project, bytes],
 ) -> None:
     project, content = published
-    (project.folder / RAW).parent.mkdir(parents=True, exist_ok=True)
-    (project.folder / RAW).write_bytes(content[:-100])
+    place(project, content[:-100])
     failed = project.dvc("repro", "get-data", check=False)
     assert failed.returncode != 0
     refusals = [line for line in failed.stderr.splitlines() if line.startswith("fraudloop: ")]
@@ -191,8 +195,7 @@ def test_the_published_file_is_not_overwritten_by_synthetic_data(
     published: tuple[Project, bytes],
 ) -> None:
     project, content = published
-    (project.folder / RAW).parent.mkdir(parents=True, exist_ok=True)
-    (project.folder / RAW).write_bytes(content)
+    place(project, content)
     project.change("params.yaml", {"data": {"source": "synthetic"}})
     failed = project.dvc("repro", "get-data", check=False)
     assert failed.returncode != 0

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fraudloop.documents import Document, from_yaml, read_text
+from fraudloop.documents import Document, Share, from_yaml, read_text
 from fraudloop.errors import CardError
 
 
@@ -25,7 +25,6 @@ class Kind(StrEnum):
     ID = "id"
 
 
-Share = Annotated[float, Field(gt=0, lt=1)]
 CATEGORICAL = frozenset({Kind.BINARY, Kind.NOMINAL, Kind.ORDINAL})
 MEASURED = frozenset({Kind.NUMERIC, Kind.TIME})
 

@@ -147,8 +147,7 @@ def _forest(model: Any, features: int) -> bytes:
 def _tree_settings(model: Any) -> dict[str, Any]:
     """The converter's tree ensemble as the settings of a regressor of the fraud's score alone.
 
-    What a converter writes besides (labels, the other class, shapes) costs more time for one row
-    than its trees do.
+    What a converter writes besides (labels, the other class, shapes) is computed for nothing.
     """
     from onnx import helper
 

@@ -22,7 +22,7 @@ Scores = NDArray[np.float64]
 
 TOLERANCE = 1e-6
 # From this many rows on the native form is the faster one: `make bench` measures where they cross.
-FROM_ROWS = {"booster": 100, "linear": 1}
+FROM_ROWS = {"booster": 200, "linear": 1}
 # From so many rows on several threads share them, where several are allowed.
 SHARED_FROM_ROWS = 5000
 
