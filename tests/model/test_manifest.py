@@ -84,10 +84,20 @@ def test_what_is_no_manifest_is_refused(content: bytes, named: str) -> None:
         ({"files": {"model.joblib": {"sha256": "abc", "bytes": 1}}}, "sha256"),
         ({"features": ["price"]}, "not those of its card"),
         ({"smoke": {"features": [1.0], "score": 0.5}}, "smoke row"),
+        ({"calibration": {"slope": 0.0, "offset": 0.0}}, "calibration.slope"),
+        ({"calibration": {"slope": 1.0, "offset": float("inf")}}, "calibration.offset"),
+        ({"calibration": None}, "calibration"),
+        ({"rows_at_once": 0}, "rows_at_once"),
     ],
 )
 def test_what_is_not_known_is_refused_by_name(changes: dict[str, Any], named: str) -> None:
     assert named in refusal(changed(**changes))
+
+
+def test_a_manifest_without_calibration_is_refused() -> None:
+    there = json.loads(made().to_bytes())
+    assert there.pop("calibration") == made().calibration.model_dump()
+    assert "calibration" in refusal(json.dumps(there).encode())
 
 
 def test_a_manifest_does_not_change_in_use() -> None:
@@ -97,6 +107,7 @@ def test_a_manifest_does_not_change_in_use() -> None:
 
 def test_the_manifest_says_all_a_server_needs() -> None:
     assert set(Manifest.model_fields) >= {
-        "card", "features", "threshold", "metrics", "versions", "files", "reference", "smoke",
+        "card", "features", "calibration", "threshold", "metrics", "versions", "files", "reference",
+        "smoke",
     }  # fmt: skip
     assert set(made().reference) == set(made().features)

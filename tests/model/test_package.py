@@ -10,10 +10,23 @@ import pytest
 import fraudloop
 from fraudloop.errors import BundleError
 from fraudloop.model import package as packaging
-from fraudloop.model.compile import Compiled, compile_pipeline
+from fraudloop.model.calibration import Calibration
+from fraudloop.model.compile import compile_pipeline
+from fraudloop.model.graph import Compiled
 from fraudloop.model.package import QUANTILES, reference
 from fraudloop.model.scorer import TOLERANCE, Scorer
-from tests.fitted import FAMILIES, bundle_of, card, features, fitted, repackaged, scores
+from tests.fitted import (
+    EVERY,
+    FAMILIES,
+    bundle_of,
+    card,
+    features,
+    features_of,
+    fitted,
+    repackaged,
+    scores,
+    unseen,
+)
 
 WIDTH = len(card().feature_names)
 
@@ -27,6 +40,42 @@ def test_both_forms_of_a_bundle_give_every_test_row_its_score(family: str) -> No
     assert np.abs(scorer.by_graph(features()) - scores(family)).max() < bound
     if bundle.manifest.native is not None:
         assert np.abs(scorer.by_native_form(features()) - scores(family)).max() < bound
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_the_unpickled_pipeline_and_the_scorer_give_a_transaction_the_same_score(
+    family: str,
+) -> None:
+    bundle = bundle_of(family)
+    pipeline = bundle.pipeline(sha256=bundle.sha256)
+    expected = pipeline.predict_proba(unseen()[list(card().columns)])[:, 1]
+    columns = {name: unseen()[name].to_numpy() for name in card().columns}
+    for threads in (1, 2):
+        found = Scorer(bundle, threads=threads).scores(columns)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    one = Scorer(bundle).scores({name: column[:1] for name, column in columns.items()})
+    np.testing.assert_allclose(one, expected[:1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_the_pipelines_calibration_stands_in_the_manifest(family: str) -> None:
+    calibration = fitted(family)[-1].calibration
+    assert calibration != Calibration()
+    assert bundle_of(family).manifest.calibration == calibration
+
+
+@pytest.mark.parametrize("family", ["boosted_trees", "nearest_neighbours"])
+def test_how_many_rows_a_graph_takes_stands_in_the_manifest(family: str) -> None:
+    at_once = compile_pipeline(fitted(family), WIDTH).rows_at_once
+    assert bundle_of(family).manifest.rows_at_once == at_once
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_scores_that_are_not_calibrated_are_not_those_of_the_bundle(family: str) -> None:
+    rows = features_of(unseen())
+    raw = Calibration().scores(Scorer(bundle_of(family)).log_odds(rows))
+    with pytest.raises(BundleError, match=r"differs from its pipeline|scores its smoke row"):
+        repackaged(family, test=rows, test_scores=raw)
 
 
 @pytest.mark.parametrize("off", [2e-6, -2e-6])
@@ -89,7 +138,13 @@ def test_the_manifest_says_what_was_given_and_what_made_it() -> None:
     assert manifest.card == card()
     assert manifest.versions.pop("fraudloop") == fraudloop.__version__
     assert manifest.versions == {name: version(name) for name in manifest.versions}
-    assert set(manifest.versions) >= {"numpy", "scikit-learn", "onnxruntime", "xgboost-cpu"}
+    assert set(manifest.versions) >= {
+        "numpy",
+        "scikit-learn",
+        "scipy",
+        "onnxruntime",
+        "xgboost-cpu",
+    }
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -115,4 +170,4 @@ def test_the_same_model_packs_to_the_same_bytes(family: str) -> None:
 def test_what_is_packed_uses_one_thread() -> None:
     for family in ("random_forest", "boosted_trees"):
         bundle = bundle_of(family)
-        assert bundle.pipeline(sha256=bundle.sha256)[-1].n_jobs == 1
+        assert bundle.pipeline(sha256=bundle.sha256)[-1].estimator_.n_jobs == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,26 @@ import pytest
 from fraudloop.errors import BundleError
 from fraudloop.model import bundle as bundles
 from fraudloop.model.bundle import Bundle, digests
-from fraudloop.model.scorer import FROM_ROWS, SHARED_FROM_ROWS, Scorer
-from tests.fitted import FAMILIES, bundle_of, card, features, scores, start_python, table, told
+from fraudloop.model.calibration import Calibration
+from fraudloop.model.graph import ROWS_AT_ONCE
+from fraudloop.model.scorer import FROM_ROWS, Scorer
+from tests.fitted import (
+    EVERY,
+    FAMILIES,
+    Features,
+    Scores,
+    bundle_of,
+    card,
+    features,
+    features_of,
+    fitted,
+    scores,
+    start_python,
+    table,
+    told,
+    unseen,
+)
+from tests.model.compiled import by_steps
 
 NATIVE = {"logistic_regression": "linear", "boosted_trees": "booster"}
 
@@ -56,24 +74,90 @@ def test_a_row_gets_its_score_whatever_company_it_comes_in(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_several_threads_share_many_rows_and_change_no_score(family: str) -> None:
-    rows = np.tile(features(), (2, 1))[: SHARED_FROM_ROWS + 3]
-    assert len(rows) > SHARED_FROM_ROWS
+    rows = features()[: ROWS_AT_ONCE + 3]
+    assert len(rows) > ROWS_AT_ONCE
     alone = Scorer(bundle_of(family), threads=1).by_graph(rows)
     for threads in (2, 3):
-        np.testing.assert_array_equal(
-            Scorer(bundle_of(family), threads=threads).by_graph(rows), alone
-        )
+        shared = Scorer(bundle_of(family), threads=threads).by_graph(rows)
+        np.testing.assert_allclose(shared, alone, rtol=1e-12)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_graph_never_gets_more_rows_at_once_than_its_manifest_says(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = bundle_of("boosted_trees")
+    manifest = bundle.manifest.model_copy(update={"rows_at_once": 7})
+    scorer = Scorer(dataclasses.replace(bundle, manifest=manifest), threads=threads)
+    got: list[int] = []
+    run = scorer._run_graph
+
+    def count(rows: Features) -> Scores:
+        got.append(len(rows))
+        return run(rows)
+
+    monkeypatch.setattr(scorer, "_run_graph", count)
+    for rows in (0, 1, 7, 8, 15, 100):
+        got.clear()
+        found = scorer.by_graph(features()[:rows])
+        np.testing.assert_allclose(found, scores("boosted_trees")[:rows], rtol=0, atol=1e-6)
+        assert sum(got) == rows
+        assert max(got) <= 7
 
 
 def test_few_rows_go_by_graph_and_many_by_the_native_form(monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = Scorer(bundle_of("boosted_trees"))
     change = FROM_ROWS["booster"]
     asked: list[str] = []
-    monkeypatch.setattr(scorer, "by_graph", lambda rows: asked.append(f"graph {len(rows)}"))
-    monkeypatch.setattr(scorer, "by_native_form", lambda rows: asked.append(f"native {len(rows)}"))
+
+    def asks(form: str) -> Callable[[Features], Scores]:
+        def log_odds(rows: Features) -> Scores:
+            asked.append(f"{form} {len(rows)}")
+            return np.zeros(len(rows))
+
+        return log_odds
+
+    monkeypatch.setattr(scorer, "_graph_in_blocks", asks("graph"))
+    monkeypatch.setattr(scorer, "_native", asks("native"))
     for rows in (1, change - 1, change, change + 1):
         scorer.score_features(features()[:rows])
     assert asked == ["graph 1", f"graph {change - 1}", f"native {change}", f"native {change + 1}"]
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_scores_are_the_models_log_odds_calibrated_in_every_form(family: str) -> None:
+    bundle, rows = bundle_of(family), features_of(unseen().head(300))
+    other = Calibration(slope=bundle.manifest.calibration.slope * 1.5, offset=-0.25)
+    manifest = bundle.manifest.model_copy(update={"calibration": other})
+    (smoke,) = other.scores(Scorer(bundle).log_odds(np.array([manifest.smoke.features], "f4")))
+    spoilt = dataclasses.replace(bundle, manifest=manifest)
+    with pytest.raises(BundleError, match="scores its smoke row"):
+        Scorer(spoilt)
+    scorer = Scorer(with_smoke_score(spoilt, float(smoke)))
+    expected = other.scores(Scorer(bundle).log_odds(rows))
+    forms = [scorer.score_features, scorer.by_graph]
+    if manifest.native is not None:
+        forms.append(scorer.by_native_form)
+    for form in forms:
+        np.testing.assert_allclose(form(rows), expected, rtol=1e-9)
+        np.testing.assert_allclose(form(rows[:1]), expected[:1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_log_odds_are_those_before_calibration(family: str) -> None:
+    pipeline, some = fitted(family), unseen().head(400)
+    rows = features_of(some)
+    scorer = Scorer(bundle_of(family))
+    for count in (0, 1, 400):
+        found = scorer.log_odds(rows[:count])
+        assert found.dtype == np.float64
+        expected = by_steps(pipeline, rows)[:count]
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_the_booster_and_its_graph_agree_to_the_last_bit() -> None:
+    scorer = Scorer(bundle_of("boosted_trees"), threads=2)
+    np.testing.assert_array_equal(scorer.by_graph(features()), scorer.by_native_form(features()))
 
 
 def test_a_model_without_native_form_says_so() -> None:

@@ -55,27 +55,28 @@ def test_the_sampler_is_a_step_between_features_and_scaler(
 def test_all_that_draws_is_seeded(sampler: str, estimator: str) -> None:
     settings = made(sampler, estimator).get_params()
     seeds = {key: value for key, value in settings.items() if key.endswith("random_state")}
-    assert len(seeds) == 2
+    assert len(seeds) == 1 + ESTIMATORS[estimator].seeded
     assert set(seeds.values()) == {7}
 
 
 def test_threads_are_those_of_the_parameters_whatever_a_candidate_says() -> None:
     candidate = Candidate(estimator={"n_jobs": 64})
     for estimator in ("random_forest", "boosted_trees"):
-        assert made("none", estimator, candidate)[-1].n_jobs == 3
+        assert made("none", estimator, candidate)[-1].estimator.n_jobs == 3
 
 
 def test_settings_reach_sampler_and_estimator() -> None:
     candidate = Candidate(sampler={"k_neighbors": 3}, estimator={"C": 0.5, "random_state": 99})
     pipeline = made("smote", "logistic_regression", candidate)
     assert pipeline["sampler"].sampler.k_neighbors == 3
-    assert (pipeline["estimator"].C, pipeline["estimator"].random_state) == (0.5, 99)
+    model = pipeline["estimator"].estimator
+    assert (model.C, model.random_state) == (0.5, 99)
 
 
 @pytest.mark.parametrize(
     ("sampler", "estimator", "candidate", "named"),
     [
-        ("smoke", "boosted_trees", NOTHING, "unknown sampler 'smoke' .* none, smote, undersample"),
+        ("smoke", "boosted_trees", NOTHING, "unknown sampler 'smoke' .* none, smote, "),
         ("none", "boosted_tree", NOTHING, "unknown estimator 'boosted_tree' .* logistic_regress"),
         (
             "smote",
@@ -106,7 +107,7 @@ def test_what_is_not_known_is_named(
 
 @pytest.mark.parametrize("estimator", FAMILIES)
 def test_without_a_sampler_rare_frauds_weigh_more(estimator: str) -> None:
-    model = made("none", estimator, PARAMS.candidates["none"][estimator])[-1]
+    model = made("none", estimator, PARAMS.candidates["none"][estimator])[-1].estimator
     if estimator == "boosted_trees":
         assert model.scale_pos_weight > 10
     else:
@@ -118,7 +119,29 @@ def test_without_a_sampler_rare_frauds_weigh_more(estimator: str) -> None:
 def test_every_committed_candidate_can_be_made(sampler: str, estimator: str) -> None:
     settings = PARAMS.candidates[sampler][estimator]
     pipeline = made(sampler, estimator, settings)
-    assert pipeline[-1].get_params().items() >= settings.estimator.items()
+    assert pipeline[-1].estimator.get_params().items() >= settings.estimator.items()
+
+
+def test_what_params_say_comes_before_what_the_catalogue_says() -> None:
+    candidate = Candidate(sampler={"version": 3}, estimator={"max_depth": 2, "class_weight": None})
+    pipeline = made("nearmiss", "decision_tree", candidate)
+    assert pipeline["sampler"].sampler.version == 3
+    assert pipeline["sampler"].sampler.sampling_strategy == 0.05
+    tree = pipeline["estimator"].estimator
+    assert (tree.max_depth, tree.min_samples_leaf, tree.class_weight) == (2, 20, None)
+
+
+@pytest.mark.parametrize("estimator", [name for name, each in ESTIMATORS.items() if each.weighted])
+def test_the_catalogue_weighs_frauds_only_where_nothing_is_resampled(estimator: str) -> None:
+    for name, value in ESTIMATORS[estimator].weighted.items():
+        assert getattr(made("none", estimator)[-1].estimator, name) == value
+        assert getattr(made("smote", estimator)[-1].estimator, name) != value
+
+
+def test_params_name_every_pair_of_the_catalogue() -> None:
+    assert {name: set(pairs) for name, pairs in PARAMS.candidates.items()} == {
+        sampler: set(ESTIMATORS) for sampler in SAMPLERS
+    }
 
 
 def test_the_pipeline_carries_its_card_as_text() -> None:

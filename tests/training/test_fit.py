@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import Any
 
@@ -12,11 +13,12 @@ from sklearn.model_selection import cross_val_score
 from threadpoolctl import threadpool_limits
 
 from fraudloop.errors import ParamsError, TrainingError
+from fraudloop.model.calibration import Calibration
 from fraudloop.params import Candidate
-from fraudloop.training import candidates
+from fraudloop.training import calibrate, candidates
 from fraudloop.training import fit as fitting
 from fraudloop.training.candidates import Entry
-from fraudloop.training.fit import fit, score
+from fraudloop.training.fit import calibrated, fit, fit_and_calibrate, log_odds, score
 from tests.fitted import (
     FAMILIES,
     PARAMS,
@@ -105,9 +107,15 @@ def test_smote_keeps_its_neighbours_where_there_are_enough_frauds() -> None:
     assert fitted("random_forest", "smote")["sampler"].sampler.k_neighbors == 5
 
 
+@pytest.mark.parametrize("sampler", ["borderline_smote", "adasyn", "smote_tomek", "nearmiss"])
+def test_every_sampler_between_neighbours_works_with_three_frauds(sampler: str) -> None:
+    pipeline = fit_some(sampler, "decision_tree", Candidate(), with_frauds(3))
+    assert score(pipeline, table().head(10), card()).shape == (10,)
+
+
 @pytest.mark.parametrize("frauds", [0, 1])
 def test_smote_with_one_fraud_is_refused_by_what_is_wrong(frauds: int) -> None:
-    with pytest.raises(TrainingError, match=f"hold {frauds} fraud, too few to make more between"):
+    with pytest.raises(TrainingError, match=f"hold {frauds} fraud, too few to measure"):
         fit_some("smote", "logistic_regression", Candidate(), with_frauds(frauds))
 
 
@@ -137,18 +145,22 @@ def test_settings_that_cannot_be_fitted_are_one_sentence(
 @pytest.mark.parametrize("estimator", FAMILIES)
 def test_weighing_frauds_raises_their_scores(estimator: str) -> None:
     fraud = labels() == 1
-    weighed = score(fitted(estimator), table(), card())[fraud].mean()
-    settings = PARAMS.candidates["none"][estimator].estimator
-    plain = {key: value for key, value in settings.items() if "weight" not in key}
-    assert plain != settings
+    candidate = PARAMS.candidates["none"][estimator]
+    weighed = fit_some("none", estimator, candidate, table())
+    same: dict[str, Any] = {"class_weight": None, "scale_pos_weight": 1}
+    plain = {key: same.get(key, value) for key, value in candidate.estimator.items()}
+    assert plain != candidate.estimator
     unweighed = fit_some("none", estimator, Candidate(estimator=plain), table())
-    assert weighed > score(unweighed, table(), card())[fraud].mean()
+    assert score(weighed, table(), card())[fraud].mean() > (
+        score(unweighed, table(), card())[fraud].mean()
+    )
 
 
 @pytest.mark.parametrize("sampler", ["none", "smote", "undersample"])
 @pytest.mark.parametrize("estimator", FAMILIES)
 def test_what_is_handed_over_uses_one_thread(estimator: str, sampler: str) -> None:
-    assert fitted(estimator, sampler)[-1].n_jobs == 1
+    assert fitted(estimator, sampler)[-1].estimator_.n_jobs == 1
+    assert fitted(estimator, sampler)[-1].estimator.n_jobs == 1
 
 
 @pytest.mark.parametrize("estimator", FAMILIES)
@@ -175,6 +187,36 @@ def test_the_same_bytes_in_processes_with_other_hash_seeds_and_thread_counts() -
     assert told_by_one == told_by_two
     here = [f"{name} {md5_of_dump(fitted(*name.split()))}" for name in names]
     assert told_by_one.splitlines() == here
+
+
+def test_calibration_sees_the_validation_rows_and_never_those_of_the_fit() -> None:
+    training, validation = table().head(9000), table().tail(3000)
+    settings = PARAMS.candidates["none"]["boosted_trees"]
+    pipeline, odds = fit_and_calibrate(
+        training, validation, card(), "none", "boosted_trees", settings, seed=1, threads=1
+    )
+    alone = fit_some("none", "boosted_trees", settings, training)
+    assert alone[-1].calibration == Calibration()
+    np.testing.assert_array_equal(odds, log_odds(alone, validation, card()))
+    assert pipeline[-1].calibration == calibrate.fit(labels()[9000:], odds)
+    assert pipeline[-1].calibration != calibrate.fit(
+        labels()[:9000], log_odds(alone, training, card())
+    )
+
+
+@pytest.mark.parametrize("estimator", FAMILIES)
+def test_a_calibrated_pipeline_gives_the_calibrated_score(estimator: str) -> None:
+    pipeline = calibrated(clone_of(estimator), Calibration(slope=0.5, offset=-2.0))
+    odds = log_odds(pipeline, table(), card())
+    expected = 1 / (1 + np.exp(-(0.5 * odds - 2)))
+    np.testing.assert_allclose(score(pipeline, table(), card()), expected, rtol=1e-12)
+    rows = table()[list(card().columns)]
+    np.testing.assert_allclose(pipeline.predict_proba(rows)[:, 1], expected, rtol=1e-6)
+
+
+def clone_of(estimator: str) -> Any:
+    """A fitted candidate that a test may change."""
+    return copy.deepcopy(fitted(estimator))
 
 
 def test_a_fit_adds_up_in_one_thread_on_every_machine(spy: type[SpySampler]) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any, Self
 
 import numpy as np
 import pytest
 from imblearn.over_sampling import SMOTE
+from imblearn.under_sampling import NearMiss
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 from sklearn.base import BaseEstimator, clone
+from sklearn.metrics.pairwise import rbf_kernel
 
-from fraudloop.training.steps import CardFeatures, Standardised
-from tests.fitted import card, features, labels, table
+from fraudloop.params import Candidate
+from fraudloop.training.candidates import ESTIMATORS
+from fraudloop.training.fit import fit, log_odds
+from fraudloop.training.steps import CardFeatures, KernelSVM, SmoteTomek, Standardised
+from tests.fitted import card, features, fitted, labels, table
 
 TEXT = card().model_dump_json()
 
@@ -38,9 +45,9 @@ def test_features_are_named_as_on_the_card() -> None:
 
 def test_features_clone_and_pickle_without_being_fitted() -> None:
     step = CardFeatures(TEXT, "float64")
-    for copy in (clone(step), pickle.loads(pickle.dumps(step))):
-        assert copy.get_params() == step.get_params()
-        np.testing.assert_array_equal(copy.transform(table()), step.transform(table()))
+    for other in (clone(step), pickle.loads(pickle.dumps(step))):
+        assert other.get_params() == step.get_params()
+        np.testing.assert_array_equal(other.transform(table()), step.transform(table()))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -107,3 +114,84 @@ def test_it_clones_with_the_sampler_inside() -> None:
     assert clone(step).sampler.k_neighbors == 3
     assert clone(step).set_params(sampler__k_neighbors=2).sampler.k_neighbors == 2
     assert step.sampler.k_neighbors == 3
+
+
+def test_a_sampler_that_leaves_rows_out_gives_back_what_it_was_given() -> None:
+    given = features().astype(np.float64)
+    sampler = Standardised(NearMiss(version=2, sampling_strategy=0.05))
+    rows, resampled = sampler.fit_resample(given, labels())
+    np.testing.assert_array_equal(rows, given[sampler.sampler_.sample_indices_])
+    np.testing.assert_array_equal(resampled, labels()[sampler.sampler_.sample_indices_])
+    assert (resampled == 1).sum() == labels().sum()
+    assert len(rows) == pytest.approx(21 * labels().sum(), abs=20)
+
+
+def test_a_sampler_that_adds_rows_and_leaves_out_others_keeps_both_apart() -> None:
+    given = features().astype(np.float64)[-3000:]
+    fraud = labels()[-3000:]
+    # Two legitimate rows between frauds: pairs of nearest neighbours that are to be dropped.
+    given[:2] = given[fraud == 1][:2] + 1e-6
+    sampler = Standardised(SmoteTomek(sampling_strategy=0.05, k_neighbors=2, random_state=1))
+    rows, resampled = sampler.fit_resample(given, fraud)
+    came_from = sampler.sampler_.sample_indices_
+    kept = came_from < len(given)
+    assert 0 < kept.sum() < len(given)
+    np.testing.assert_array_equal(rows[kept], given[came_from[kept]])
+    np.testing.assert_array_equal(resampled[kept], fraud[came_from[kept]])
+    assert set(resampled[~kept]) == {1}
+
+
+def test_a_kernel_machine_is_exact_where_every_row_is_a_landmark() -> None:
+    rows, fraud = features().astype(np.float64)[:300, :3], np.arange(300) % 7 == 0
+    machine = KernelSVM(n_components=5000, gamma=0.5, C=10.0, random_state=1).fit(rows, fraud)
+    likeness = machine.kernel_.transform(rows)
+    np.testing.assert_allclose(likeness @ likeness.T, rbf_kernel(rows, gamma=0.5), atol=1e-6)
+
+
+def test_a_kernel_machine_tells_a_ring_from_its_middle() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(0, 1, (2000, 2))
+    inside = (rows**2).sum(axis=1) < 1
+    machine = KernelSVM(n_components=50, gamma=0.5, random_state=1).fit(rows, inside)
+    assert (machine.predict(rows) == inside).mean() > 0.95
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_log_odds_rank_as_the_estimator_does_and_are_finite(estimator: str) -> None:
+    few = {"neural_network": {"max_iter": 3}, "rbf_svm": {"n_components": 20}}.get(estimator, {})
+    pipeline = fit(
+        table().tail(4000),
+        card(),
+        "smote",
+        estimator,
+        Candidate(estimator=few),
+        seed=1,
+        threads=1,
+    )
+    rows = table()[list(card().columns)].head(2000)
+    found = log_odds(pipeline, table().head(2000), card())
+    assert np.isfinite(found).all()
+    inner, given = pipeline[-1].estimator_, rows
+    for name, step in pipeline.steps[:-1]:
+        given = step.transform(given) if name != "sampler" else given
+    own = (
+        -inner.score_samples(given)
+        if estimator == "isolation_forest"
+        else inner.predict_proba(given)[:, 1]
+        if hasattr(inner, "predict_proba")
+        else inner.decision_function(given)
+    )
+    assert spearmanr(found, own).statistic > 0.999
+    np.testing.assert_array_equal(
+        pipeline.predict(rows), (pipeline.predict_proba(rows)[:, 1] > 0.5)
+    )
+
+
+def test_without_calibration_a_probability_stays_what_it_was() -> None:
+    for family in ("logistic_regression", "boosted_trees", "random_forest"):
+        pipeline = copy.deepcopy(fitted(family)).set_params(
+            estimator__slope=1.0, estimator__offset=0.0
+        )
+        rows = pipeline[:-1].transform(table()[list(card().columns)])
+        own = pipeline[-1].estimator_.predict_proba(rows)[:, 1]
+        np.testing.assert_allclose(pipeline[-1].predict_proba(rows)[:, 1], own, atol=1.1e-4)

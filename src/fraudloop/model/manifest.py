@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from fraudloop.dataset.card import Card
 from fraudloop.documents import Document, first_fault
 from fraudloop.errors import BundleError
+from fraudloop.model.calibration import Calibration
 
 NAME = "manifest.json"
 
@@ -49,22 +50,28 @@ class Reference(Part):
 
 
 class Smoke(Part):
-    """One transaction and the score it must get: a loaded model proves itself on it."""
+    """One transaction and the calibrated score it must get: a loaded model proves itself on it."""
 
     features: tuple[float, ...]
     score: float
 
 
 class Manifest(Part):
-    """Everything that is known of a bundle but the model's own numbers."""
+    """Everything that is known of a bundle but the model's own numbers.
+
+    The compiled forms give log-odds, the graph of `rows_at_once` at most; `calibration` makes them
+    scores; a score at `threshold` or above is an alert.
+    """
 
     format: Literal[1] = 1
     card: Card
     synthetic: bool
     candidate: str
     features: tuple[str, ...]
+    calibration: Calibration
     threshold: float
     graph: FileName
+    rows_at_once: Annotated[int, Field(ge=1)]
     native: Native | None
     pipeline: FileName
     files: dict[FileName, FileDigest]

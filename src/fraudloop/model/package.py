@@ -21,7 +21,15 @@ from fraudloop.model.scorer import TOLERANCE, Scorer, native_form
 GRAPH = "compiled/model.onnx"
 PIPELINE = "model.joblib"
 NATIVE = {"booster": "compiled/booster.ubj", "linear": "compiled/linear.json"}
-LIBRARIES = ("imbalanced-learn", "joblib", "numpy", "onnxruntime", "scikit-learn", "xgboost-cpu")
+LIBRARIES = (
+    "imbalanced-learn",
+    "joblib",
+    "numpy",
+    "onnxruntime",
+    "scikit-learn",
+    "scipy",
+    "xgboost-cpu",
+)
 QUANTILES = np.linspace(0, 1, 21)
 
 Features = NDArray[np.float32]
@@ -45,34 +53,34 @@ def package(
     It is kept as it is: a forest that was loaded and is dumped again gets whatever is in memory
     between its numbers, and so other bytes every time.
 
-    `test_scores` are the pipeline's own scores of the `test` features: the compiled forms must give
-    every one of them to 1e-6, or there is no bundle.
+    Its calibration goes into the manifest. `test_scores` are its own scores of the `test` features,
+    calibrated: the compiled forms must give every one of them to 1e-6, or there is no bundle.
     """
     import joblib
 
-    compiled = compile_pipeline(joblib.load(io.BytesIO(dumped)), len(card.feature_names))
+    pipeline = joblib.load(io.BytesIO(dumped))
+    compiled = compile_pipeline(pipeline, len(card.feature_names))
     files = {PIPELINE: dumped, GRAPH: compiled.onnx}
     native = None
     if compiled.native is not None:
         native = native_form(compiled.native.kind, NATIVE[compiled.native.kind])
         files[native.file] = compiled.native.content
-
-    # The least certain score is the one that moves most when anything in the model does.
-    smoke_row = int(np.argmin(np.abs(test_scores - 0.5)))
     manifest = Manifest(
         card=card,
         synthetic=synthetic,
         candidate=candidate,
         features=card.feature_names,
+        calibration=pipeline[-1].calibration,
         threshold=threshold,
         graph=GRAPH,
+        rows_at_once=compiled.rows_at_once,
         native=native,
         pipeline=PIPELINE,
         files=digests(files),
         metrics=dict(metrics),
         differs_by_less_than=TOLERANCE,
         reference=reference(card.feature_names, training),
-        smoke=Smoke(features=tuple(test[smoke_row].tolist()), score=float(test_scores[smoke_row])),
+        smoke=_smoke(test, test_scores),
         versions={"fraudloop": __version__} | {name: version(name) for name in LIBRARIES},
     )
     require_agreement(made := _bundle(manifest, files), test, test_scores)
@@ -108,6 +116,12 @@ def reference(names: tuple[str, ...], features: Features) -> dict[str, Reference
         )
         for place, name in enumerate(names)
     }
+
+
+def _smoke(features: Features, scores: Scores) -> Smoke:
+    """The least certain score is the one that moves most when anything in the model does."""
+    row = int(np.argmin(np.abs(scores - 0.5)))
+    return Smoke(features=tuple(features[row].tolist()), score=float(scores[row]))
 
 
 def _bundle(manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -14,17 +15,16 @@ from numpy.typing import NDArray
 from fraudloop.dataset.features import Columns, encode
 from fraudloop.errors import BundleError
 from fraudloop.model.bundle import Bundle
-from fraudloop.model.compile import INPUT, OUTPUT
+from fraudloop.model.graph import INPUT, OUTPUT
 from fraudloop.model.manifest import Native
 
 Features = NDArray[np.float32]
 Scores = NDArray[np.float64]
+LogOdds = NDArray[np.float64]
 
 TOLERANCE = 1e-6
 # From this many rows on the native form is the faster one: `make bench` measures where they cross.
 FROM_ROWS = {"booster": 200, "linear": 1}
-# From so many rows on several threads share them, where several are allowed.
-SHARED_FROM_ROWS = 5000
 
 
 class Scorer:
@@ -45,22 +45,22 @@ class Scorer:
 
     def score_features(self, features: Features) -> Scores:
         """The score of each row of features, by whichever form is faster for so many."""
+        return self._calibrated(self.log_odds(features))
+
+    def log_odds(self, features: Features) -> LogOdds:
+        """What the model itself gives each row, before calibration."""
         native = self.bundle.manifest.native
         if native is not None and len(features) >= native.from_rows:
-            return self.by_native_form(features)
-        return self.by_graph(features)
+            return self._native(features)
+        return self._graph_in_blocks(features)
 
     def by_graph(self, features: Features) -> Scores:
         """By the compiled graph: the fastest for few rows, and by several threads for many."""
-        if self.threads == 1 or len(features) < SHARED_FROM_ROWS:
-            return self._run_graph(features)
-        with ThreadPoolExecutor(self.threads) as pool:
-            parts = pool.map(self._run_graph, np.array_split(features, self.threads))
-            return np.concatenate(list(parts))
+        return self._calibrated(self._graph_in_blocks(features))
 
     def by_native_form(self, features: Features) -> Scores:
         """By the native form: the fastest for many rows."""
-        return self._native(features)
+        return self._calibrated(self._native(features))
 
     def predictions(self, scores: Scores) -> NDArray[np.int8]:
         """1 where a score is at the threshold or above, else 0."""
@@ -77,18 +77,36 @@ class Scorer:
                 f"{smoke.score:.9f} where it was made: install the locked versions (make install)"
             )
 
-    def _run_graph(self, features: Features) -> Scores:
-        (scores,) = self._graph.run((OUTPUT,), {INPUT: features})
-        return np.asarray(scores, dtype=np.float64).ravel()
+    def _calibrated(self, log_odds: LogOdds) -> Scores:
+        calibration = self.bundle.manifest.calibration
+        if len(log_odds) == 1:  # for which numpy's own calls would cost more than the graph
+            return np.array([calibration.score(log_odds.item())])
+        return calibration.scores(log_odds)
+
+    def _graph_in_blocks(self, features: Features) -> LogOdds:
+        """Never more rows at once than the manifest says, so that no table is too long."""
+        blocks = math.ceil(len(features) / self.bundle.manifest.rows_at_once)
+        if blocks <= 1:
+            return self._run_graph(features)
+        shared = math.ceil(blocks / self.threads) * self.threads  # as many for each thread
+        parts = np.array_split(features, shared)
+        if self.threads == 1:
+            return np.concatenate([self._run_graph(part) for part in parts])
+        with ThreadPoolExecutor(self.threads) as pool:
+            return np.concatenate(list(pool.map(self._run_graph, parts)))
+
+    def _run_graph(self, features: Features) -> LogOdds:
+        (log_odds,) = self._graph.run((OUTPUT,), {INPUT: features})
+        return np.asarray(log_odds, dtype=np.float64).ravel()
 
     @cached_property
-    def _native(self) -> Callable[[Features], Scores]:
+    def _native(self) -> Callable[[Features], LogOdds]:
         native = self.bundle.manifest.native
         if native is None:
             raise BundleError(f"model {self.bundle.version} has no native form: score by its graph")
         content = self.bundle.files[native.file]
         form = _NATIVE_FORMS[native.kind](content, self.threads)
-        self._prove(form)
+        self._prove(lambda features: self._calibrated(form(features)))
         return form
 
 
@@ -114,30 +132,29 @@ def _session(bundle: Bundle) -> Any:
         ) from error
 
 
-def _booster(content: bytes, threads: int) -> Callable[[Features], Scores]:
+def _booster(content: bytes, threads: int) -> Callable[[Features], LogOdds]:
     import xgboost
 
     booster = xgboost.Booster({"nthread": threads}, model_file=bytearray(content))
 
-    def score(features: Features) -> Scores:
-        return np.asarray(booster.inplace_predict(features), dtype=np.float64)
+    def log_odds(features: Features) -> LogOdds:
+        margins = booster.inplace_predict(features, predict_type="margin")
+        return np.asarray(margins, dtype=np.float64)
 
-    return score
+    return log_odds
 
 
-def _linear(content: bytes, threads: int) -> Callable[[Features], Scores]:
+def _linear(content: bytes, threads: int) -> Callable[[Features], LogOdds]:
     linear = json.loads(content)
     weights = np.array(linear["weights"], dtype=np.float64)
 
-    def score(features: Features) -> Scores:
-        log_odds = features.astype(np.float64) @ weights + linear["intercept"]
-        with np.errstate(over="ignore"):  # exp of a large number is infinite, and the score 0
-            return np.asarray(1.0 / (1.0 + np.exp(-log_odds)))
+    def log_odds(features: Features) -> LogOdds:
+        return np.asarray(features.astype(np.float64) @ weights + linear["intercept"])
 
-    return score
+    return log_odds
 
 
-_NATIVE_FORMS: dict[str, Callable[[bytes, int], Callable[[Features], Scores]]] = {
+_NATIVE_FORMS: dict[str, Callable[[bytes, int], Callable[[Features], LogOdds]]] = {
     "booster": _booster,
     "linear": _linear,
 }

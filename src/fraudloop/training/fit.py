@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from fraudloop.dataset.card import Card
 from fraudloop.errors import ParamsError, TrainingError
+from fraudloop.model.calibration import Calibration
 from fraudloop.params import Candidate
-from fraudloop.training import candidates
+from fraudloop.training import calibrate, candidates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,21 +44,57 @@ def fit(
     _fewer_neighbours(pipeline, int(labels.sum()))
     # Sums split over another number of BLAS threads round differently: one, on every machine.
     try:
-        with threadpool_limits(limits=1, user_api="blas"):
+        with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
+            # How many times a network sees the rows is a setting here, not a failure to converge.
+            warnings.filterwarnings("ignore", "Stochastic Optimizer: Maximum iterations")
             pipeline.fit(table[list(card.columns)], labels)
     except (ValueError, TypeError) as error:
         raise _refusal(candidates.name(sampler, estimator), error) from error
-    for _, step in pipeline.steps:
+    for step in (*(step for _, step in pipeline.steps), pipeline[-1].estimator_):
         _settle(step)
-    if "n_jobs" in pipeline[-1].get_params():
-        pipeline[-1].set_params(n_jobs=1)  # one row is scored four times slower with more
+    for each in (pipeline[-1].estimator, pipeline[-1].estimator_):
+        if "n_jobs" in each.get_params():
+            each.set_params(n_jobs=1)  # one row is scored four times slower with more
+    return pipeline
+
+
+def fit_and_calibrate(
+    training: pd.DataFrame,
+    validation: pd.DataFrame,
+    card: Card,
+    sampler: str,
+    estimator: str,
+    candidate: Candidate,
+    *,
+    seed: int,
+    threads: int,
+) -> tuple[Any, Scores]:
+    """Fit on training rows, calibrate on validation rows; the latter's log-odds come along."""
+    pipeline = fit(training, card, sampler, estimator, candidate, seed=seed, threads=threads)
+    found = log_odds(pipeline, validation, card)
+    calibration = calibrate.fit(validation[card.label.column].to_numpy(), found)
+    return calibrated(pipeline, calibration), found
+
+
+def log_odds(pipeline: Any, table: pd.DataFrame, card: Card) -> Scores:
+    """How much rather fraud than not a fitted pipeline finds each row, before calibration."""
+    rows = table[list(card.columns)]
+    for name, step in pipeline.steps[:-1]:
+        if name != "sampler":
+            rows = step.transform(rows)
+    return _to_digits(pipeline[-1].log_odds(rows), SCORE_DIGITS)
+
+
+def calibrated(pipeline: Any, calibration: Calibration) -> Any:
+    """The same pipeline, whose scores go through `calibration`."""
+    pipeline[-1].set_params(slope=calibration.slope, offset=calibration.offset)
     return pipeline
 
 
 def score(pipeline: Any, table: pd.DataFrame, card: Card) -> Scores:
     """The probability of fraud that a fitted pipeline gives each row."""
-    scores = pipeline.predict_proba(table[list(card.columns)])[:, 1]
-    return _to_digits(scores.astype(np.float64), SCORE_DIGITS)
+    calibration: Calibration = pipeline[-1].calibration
+    return calibration.scores(log_odds(pipeline, table, card))
 
 
 def _settle(step: Any) -> None:
@@ -84,11 +122,11 @@ def _fewer_neighbours(pipeline: Any, frauds: int) -> None:
     settings = {
         key: value
         for key, value in sampler.get_params().items()
-        if key.rpartition("__")[2] == "k_neighbors" and isinstance(value, int)
+        if key.rpartition("__")[2] in ("k_neighbors", "n_neighbors") and isinstance(value, int)
     }
     if settings and frauds < 2:
         raise TrainingError(
-            f"the training rows hold {frauds} fraud, too few to make more between neighbours: "
+            f"the training rows hold {frauds} fraud, too few to measure neighbours among: "
             "bring more rows, or drop that sampler from samplers in params.yaml"
         )
     sampler.set_params(**{key: min(value, frauds - 1) for key, value in settings.items()})
