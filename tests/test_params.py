@@ -57,9 +57,9 @@ def test_the_committed_parameters_are_read_as_they_stand() -> None:
     for sampler, estimators in content["candidates"].items():
         for estimator, settings in estimators.items():
             candidate = made.candidates[sampler][estimator]
-            assert candidate.estimator == settings["estimator"]
+            assert candidate.estimator == settings.get("estimator", {})
             assert candidate.sampler == settings.get("sampler", {})
-            for key, value in settings["estimator"].items():
+            for key, value in settings.get("estimator", {}).items():
                 assert type(candidate.estimator[key]) is type(value)
 
 
@@ -88,13 +88,15 @@ def test_parameters_do_not_change_in_use() -> None:
         ("samplers", ["none", "new"], "no candidates.new.logistic_regression: add it"),
         ("estimators", ["forest"], "no candidates.none.forest: add it"),
         ("candidates.smote.random_forest.setimator", {}, "random_forest.setimator: "),
-        ("candidates.smote.random_forest.estimator", {"a": [1]}, "random_forest.estimator.a"),
+        ("candidates.smote.random_forest.estimator", {"a": {"b": 1}}, "random_forest.estimator.a"),
         ("evaluation.resamples", 10, "evaluation.resamples: "),
         ("evaluation.confidence", 95, "evaluation.confidence: "),
-        ("evaluation.beta", 0, "evaluation.beta: "),
-        ("evaluation.beta", float("inf"), "evaluation.beta: "),
-        ("evaluation.beta", 1e200, "evaluation.beta: "),
-        ("evaluation.beta", float("nan"), "evaluation.beta: "),
+        ("operating_point.decide_by", "taste", "operating_point.decide_by: "),
+        ("operating_point.review_cost", 0, "operating_point.review_cost: "),
+        ("operating_point.review_cost", float("inf"), "operating_point.review_cost: "),
+        ("operating_point.alerts_per_day", float("nan"), "operating_point.alerts_per_day: "),
+        ("operating_point.lost_share", 1.1, "operating_point.lost_share: "),
+        ("evaluation.learning_curve", [0.5, 2], "evaluation.learning_curve.1: "),
         ("paths.output", None, "paths.output: "),
     ],
 )
@@ -102,7 +104,9 @@ def test_a_wrong_value_is_named_by_its_key(at: str, value: Any, named: str) -> N
     assert re.search(named, refusal(changed(at, value)))
 
 
-@pytest.mark.parametrize("at", ["seed", "data", "paths.card", "split.use", "evaluation.beta"])
+@pytest.mark.parametrize(
+    "at", ["seed", "data", "paths.card", "split.use", "operating_point.review_cost"]
+)
 def test_a_missing_value_is_named_by_its_key(at: str) -> None:
     assert f"{at}: Field required" in refusal(without(at))
 

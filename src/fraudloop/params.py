@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from fraudloop.documents import Document, Share, from_yaml, read_text
 from fraudloop.errors import ParamsError
 
-Setting = bool | int | float | str | None
+Setting = bool | int | float | str | tuple[int, ...] | None
 
 
 class Paths(Document):
@@ -30,6 +30,7 @@ class Data(Document):
     url: str | None = None
     published: bool = False
     rows: Annotated[int, Field(ge=1000)] | None = None
+    trusted: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _source_is_complete(self) -> Self:
@@ -65,12 +66,26 @@ class Candidate(Document):
     estimator: dict[str, Setting] = Field(default_factory=dict)
 
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class OperatingPoint(Document):
+    """What decides where a score becomes an alert."""
+
+    decide_by: Literal["cost", "capacity"]
+    review_cost: Positive
+    lost_share: Annotated[float, Field(gt=0, le=1)]
+    fraud_amount: Positive
+    alerts_per_day: Positive
+    transactions_per_day: Positive | None = None
+
+
 class Evaluation(Document):
     """How the figures are made."""
 
     resamples: Annotated[int, Field(ge=100, le=100_000)]
     confidence: Share
-    beta: Annotated[float, Field(gt=0, le=100)]
+    learning_curve: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
 
 
 class Params(Document):
@@ -84,6 +99,7 @@ class Params(Document):
     samplers: Annotated[tuple[str, ...], Field(min_length=1)]
     estimators: Annotated[tuple[str, ...], Field(min_length=1)]
     candidates: dict[str, dict[str, Candidate]]
+    operating_point: OperatingPoint
     evaluation: Evaluation
 
     @model_validator(mode="after")
