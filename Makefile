@@ -21,7 +21,8 @@ run: install ## Run the pipeline, predict for payload.json, say where the result
 	@test -e .git || grep -qs no_scm .dvc/config.local || $(in_venv) dvc config --local core.no_scm true
 	@$(in_venv) dvc repro
 	@$(in_venv) fraudloop predict ml/input/api/payload.json
-	@printf '%s\n' '' 'metrics      $(output)/metrics.json' 'plots        $(output)/plots/' \
+	@printf '%s\n' '' 'report       $(output)/report.html' 'model card   $(output)/model-card.md' \
+		'metrics      $(output)/metrics.json' 'plots        $(output)/plots/' \
 		'data report  $(output)/data-report.json'
 
 test: install ## Run every test this machine can run, and say which it cannot and why

@@ -18,12 +18,12 @@ import yaml
 from typer.main import get_command
 
 import fraudloop
-from fraudloop import cli, errors, stages
+from fraudloop import cli, errors, evaluation, stages
 from fraudloop.model import bundle as bundles
 from fraudloop.model.scorer import Scorer
 from tests.fitted import ROOT, bundle_of, card, start_python, told
 
-COMMANDS = ("get-data", "preprocess", "train", "evaluate", "package", "predict")
+COMMANDS = ("get-data", "preprocess", "train", "evaluate", "package", "tune", "predict")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def refusal(captured: tuple[str, str]) -> str:
     return err.removeprefix("fraudloop: ").rstrip("\n")
 
 
-def test_the_commands_are_the_stages_and_the_decisions() -> None:
+def test_the_commands_are_the_stages_the_experiments_and_the_decisions() -> None:
     assert tuple(get_command(cli.app).commands) == COMMANDS  # type: ignore[attr-defined]  # typer says less of it than it is
 
 
@@ -146,7 +146,7 @@ def test_every_kind_of_error_has_its_exit_code(
     [
         (["preprocess"], 1, r"ml/input/data/training/creditcard\.csv"),
         (["train", "--sampler", "none", "--estimator", "random_forest"], 1, "run `fraudloop prep"),
-        (["evaluate"], 1, "run the stage before"),
+        (["evaluate"], 1, "run `fraudloop preprocess`"),
         (["package"], 1, "run the stage before"),
         (["predict", "none.json"], 1, "no manifest.json in ml/output/credit-card-fraud"),
         (["predict", "none.json", "--bundle", "none"], 1, "no manifest.json in none"),
@@ -227,7 +227,7 @@ def test_interrupting_says_that_nothing_was_lost(
     def interrupted(_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "evaluate", interrupted)
+    monkeypatch.setattr(evaluation, "evaluate", interrupted)
     assert exit_code(monkeypatch, "evaluate") == 130
     assert refusal(capsys.readouterr()) == "interrupted; what stood before still stands"
 
@@ -311,8 +311,8 @@ from fraudloop import cli
 from fraudloop.model import bundle, scorer
 cli.main()
 """
-    only = "dvc imblearn joblib kaggle kagglesdk matplotlib onnx onnxmltools pandas pandera pyarrow"
-    only += " pytest requests s3fs skl2onnx sklearn"
+    only = "dvc imblearn jinja2 joblib kaggle kagglesdk matplotlib mlflow onnx optuna pandas"
+    only += " pandera PIL pyarrow pytest requests s3fs scipy sklearn"
     process = start_python(code, only, "predict", PAYLOAD, "--bundle", saved)
     assert json.loads(told(process))["predictions"]
 

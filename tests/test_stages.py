@@ -11,54 +11,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fraudloop import stages
-from fraudloop.errors import FraudloopError, ParamsError, TrainingError
+from fraudloop import artifacts, evaluation, stages
+from fraudloop.dataset.card import Kind
+from fraudloop.errors import DataError, FraudloopError, ParamsError, TrainingError
 from fraudloop.model import bundle as bundles
 from fraudloop.model.scorer import Scorer
 from fraudloop.params import Params
 from fraudloop.progress import Silent
 from fraudloop.settings import Settings
 from fraudloop.training import plots
-from tests.fitted import PARAMS, ROOT, card, features_of
+from fraudloop.training.fit import log_odds
+from tests.fitted import card, features_of
+from tests.small_run import ESTIMATORS, params_in, run_all
 
-ESTIMATORS = ("logistic_regression", "random_forest")
 FIRST = ("none", ESTIMATORS[0])
-
-
-def params_in(folder: Path) -> Params:
-    """The committed parameters, on few rows and with few candidates, all within a folder."""
-    paths = {
-        "card": ROOT / PARAMS.paths.card,
-        "raw": folder / "raw.csv",
-        "prepared": folder / "prepared",
-        "output": folder / "output",
-    }
-    return PARAMS.model_copy(
-        update={
-            "paths": PARAMS.paths.model_copy(update=paths),
-            "data": PARAMS.data.model_copy(update={"rows": 15_000}),
-            "samplers": ("none",),
-            "estimators": ESTIMATORS,
-            "evaluation": PARAMS.evaluation.model_copy(update={"resamples": 100}),
-        }
-    )
-
-
-def run_all(params: Params) -> None:
-    stages.get_data(params, Settings.read({}), lambda _: None, Silent())
-    stages.preprocess(params)
-    for estimator in ESTIMATORS:
-        stages.train(params, "none", estimator)
-    stages.evaluate(params)
-    stages.package(params)
-
-
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which all stages ran. Look, but do not change."""
-    folder = tmp_path_factory.mktemp("ran")
-    run_all(params_in(folder))
-    return folder
 
 
 @pytest.fixture
@@ -95,7 +61,18 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_the_stages_write_what_the_contract_names_and_nothing_half(ran: Path) -> None:
     written = {name.removeprefix("output/") for name in contents(ran) if name.startswith("output/")}
     assert written >= {"model.joblib", "manifest.json", "metrics.json", "champion.json"}
-    assert written >= {f"plots/{name}.png" for name in ("roc", "precision-recall", "candidates")}
+    assert written >= {"evaluation.json", "model-card.md", "report.html"}
+    promised = (
+        "candidates",
+        "calibration",
+        "capacity",
+        "confusion-matrix",
+        "cost",
+        "precision-recall",
+        "roc",
+        "score-distribution",
+    )
+    assert written >= {f"plots/{name}.{kind}" for name in promised for kind in ("png", "csv")}
     assert not [name for name in contents(ran) if name.endswith(".part")]
 
 
@@ -123,27 +100,71 @@ def test_the_bundle_holds_the_champion_as_it_was_dumped(ran: Path) -> None:
     assert champion == "none-random_forest"  # whose bytes change when it is dumped again
 
 
-def test_training_reads_the_training_part_alone(copy: Params) -> None:
-    models = [
-        copy.paths.output / "candidates" / f"none-{estimator}" / "model.joblib"
-        for estimator in ESTIMATORS
-    ]
-    before = [path.read_bytes() for path in models]
+def test_a_fit_reads_the_training_part_and_validation_moves_its_calibration_alone(
+    copy: Params,
+) -> None:
+    before = {name: pipeline_of(copy, name) for name in artifacts.pairs(copy)}
+    rows = pd.read_parquet(part(copy, "test"))
+    odds = {name: log_odds(pipeline, rows, card()) for name, pipeline in before.items()}
     change(part(copy, "validation"))
     part(copy, "test").unlink()
     for estimator in ESTIMATORS:
         stages.train(copy, "none", estimator)
-    assert [path.read_bytes() for path in models] == before
+    for name, pipeline in before.items():
+        after = pipeline_of(copy, name)
+        np.testing.assert_array_equal(log_odds(after, rows, card()), odds[name])
+        assert after[-1].calibration != pipeline[-1].calibration
     change(part(copy, "train"))
     stages.train(copy, "none", ESTIMATORS[0])
-    assert models[0].read_bytes() != before[0]
+    after = pipeline_of(copy, f"none-{ESTIMATORS[0]}")
+    assert (log_odds(after, rows, card()) != odds[f"none-{ESTIMATORS[0]}"]).any()
+
+
+def pipeline_of(params: Params, name: str) -> Any:
+    return artifacts.loaded(artifacts.dumped_candidate(params, name))
+
+
+def test_with_shuffled_labels_nothing_is_found_on_test(tmp_path: Path) -> None:
+    """Whatever leaked from validation or test into a fit would lift this above the base rate."""
+    params = params_in(tmp_path)
+    stages.get_data(params, Settings.read({}), lambda _: None, Silent())
+    raw = pd.read_csv(params.paths.raw)
+    label = card().label.column
+    rng = np.random.default_rng(5)
+    # One in 50, so that the test part holds enough frauds to tell.
+    raw[label] = rng.permutation((np.arange(len(raw)) % 50 == 0).astype(int))
+    raw.to_csv(params.paths.raw, index=False)
+    stages.preprocess(params)
+    for estimator in ESTIMATORS:
+        stages.train(params, "none", estimator)
+    metrics = evaluation.evaluate(params)
+    test = metrics["test"]
+    base_rate = test["frauds"] / test["rows"]
+    interval = test["interval"]["average_precision"]
+    assert interval["low"] < base_rate * 1.2
+    assert test["average_precision"] < 1.8 * base_rate
+    assert test["interval"]["roc_auc"]["low"] < 0.5 < test["interval"]["roc_auc"]["high"]
+    for way in metrics["beside"].values():
+        assert way["test"]["average_precision"] < 1.8 * base_rate
+
+
+def test_a_planted_column_stops_the_pipeline_before_anything_is_trained(copy: Params) -> None:
+    table = pd.read_csv(copy.paths.raw)
+    name = next(name for name, each in card().columns.items() if each.kind is Kind.NUMERIC)
+    rng = np.random.default_rng(0)
+    table[name] = 9.0 * table[card().label.column] + rng.normal(0, 1, len(table))
+    table.to_csv(copy.paths.raw, index=False)
+    with pytest.raises(DataError, match=f"feature {name!r} alone ranks .* data.trusted"):
+        stages.preprocess(copy)
+    trusting = copy.model_copy(update={"data": copy.data.model_copy(update={"trusted": (name,)})})
+    stages.preprocess(trusting)
 
 
 def test_champion_and_threshold_are_chosen_without_the_test_part(copy: Params) -> None:
     before = (copy.paths.output / "champion.json").read_bytes()
     metrics = read(copy.paths.output / "metrics.json")
     change(part(copy, "test"))
-    changed = stages.evaluate(copy)
+    changed = evaluation.evaluate(copy)
     assert (copy.paths.output / "champion.json").read_bytes() == before
     assert changed["candidates"] == metrics["candidates"]
     assert changed["test"]["average_precision"] != metrics["test"]["average_precision"]
@@ -176,7 +197,7 @@ def test_reports_of_synthetic_data_say_so(
         return {}
 
     monkeypatch.setattr(plots, "draw_all", seen)
-    assert stages.evaluate(copy)["dataset"]["synthetic"] is synthetic
+    assert evaluation.evaluate(copy)["dataset"]["synthetic"] is synthetic
     assert titles == [title]
     assert stages.package(copy).manifest.synthetic is synthetic
 
@@ -185,9 +206,17 @@ def test_reports_of_synthetic_data_say_so(
     ("missing", "stage", "named"),
     [
         ("prepared", lambda params: stages.train(params, *FIRST), r"train\.parquet: run `fraud"),
-        ("prepared", stages.evaluate, r"validation\.parquet: run `fraudloop preprocess`"),
-        ("output/candidates", stages.evaluate, r"validation-scores\.npy: run `dvc repro train`"),
-        ("output/data-report.json", stages.evaluate, r"data-report\.json .*: run the stage before"),
+        ("prepared", evaluation.evaluate, r"validation\.parquet: run `fraudloop preprocess`"),
+        (
+            "output/candidates",
+            evaluation.evaluate,
+            r"validation-log-odds\.npy: run `dvc repro train`",
+        ),
+        (
+            "output/data-report.json",
+            evaluation.evaluate,
+            r"data-report\.json .*: run the stage before",
+        ),
         ("output/champion.json", stages.package, r"champion\.json .*: run the stage before"),
         ("output/metrics.json", stages.package, r"metrics\.json .*: run the stage before"),
         ("output/candidates", stages.package, r"model\.joblib: run `dvc repro train`"),
@@ -219,7 +248,7 @@ def test_a_stage_that_fails_leaves_what_stood_before(
 
     monkeypatch.setattr(plots, "draw_all", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        stages.evaluate(copy)
+        evaluation.evaluate(copy)
     broken = copy.model_copy(update={"candidates": {}})
     with pytest.raises(FraudloopError):
         stages.train(broken, *FIRST)

@@ -30,6 +30,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 STAGES = "Stages, in the order of dvc.yaml"
+EXPERIMENTS = "Experiments"
 DECISIONS = "Decisions"
 
 
@@ -104,9 +105,9 @@ def train(
 @app.command(rich_help_panel=STAGES)
 def evaluate() -> None:
     """Choose champion and threshold on validation rows, and judge them on the test rows."""
-    from fraudloop import stages
+    from fraudloop import evaluation
 
-    metrics = stages.evaluate(_params())
+    metrics = evaluation.evaluate(_params())
     test = metrics["test"]
     span = test["interval"]["average_precision"]
     on = "synthetic data" if metrics["dataset"]["synthetic"] else metrics["dataset"]["id"]
@@ -123,6 +124,31 @@ def package() -> None:
 
     bundle = stages.package(_params())
     _say(f"model {bundle.version} ({bundle.manifest.candidate}), manifest sha256 {bundle.sha256}")
+
+
+@app.command(rich_help_panel=EXPERIMENTS)
+def tune(
+    candidate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="<sampler>-<estimator>, may be repeated; all of params.yaml if left out."
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="For all candidates together; 10 if left out.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Of each candidate, instead: the same ones every time.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the trials made before.")] = False,
+) -> None:
+    """Search better parameters of candidates, and print the lines of params.yaml to keep."""
+    from fraudloop import tuning
+
+    kept = tuning.tune(
+        _params(), candidate or [], minutes=minutes, trials=trials, fresh=fresh, say=_say
+    )
+    typer.echo(kept, nl=False)
 
 
 @app.command(rich_help_panel=DECISIONS)

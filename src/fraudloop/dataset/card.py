@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -109,6 +109,14 @@ class Expected(Document):
     frauds: int | None = None
 
 
+class Benchmark(Document):
+    """What others have honestly reached on the published file, and what is too good to be true."""
+
+    split: Literal["temporal", "stratified"]
+    average_precision: tuple[Share, Share]
+    leak_above: Share
+
+
 class FraudKind(Document):
     """One way in which synthetic fraud departs from the rest: how often, how far, how wide."""
 
@@ -166,6 +174,7 @@ class Card(Document):
     derived: tuple[HourOf, ...] = ()
     kaggle: KaggleSource | None = None
     expected: Expected = Expected()
+    benchmark: Benchmark | None = None
     synthetic: Recipe | None = None
 
     @model_validator(mode="after")

@@ -1,0 +1,41 @@
+"""The whole pipeline on few rows and with few candidates, in a folder of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fraudloop import evaluation, stages
+from fraudloop.params import Params
+from fraudloop.progress import Silent
+from fraudloop.settings import Settings
+from tests.fitted import PARAMS, ROOT
+
+ESTIMATORS = ("logistic_regression", "random_forest")
+
+
+def params_in(folder: Path) -> Params:
+    """The committed parameters, on few rows and with few candidates, all within a folder."""
+    paths = {
+        "card": ROOT / PARAMS.paths.card,
+        "raw": folder / "raw.csv",
+        "prepared": folder / "prepared",
+        "output": folder / "output",
+    }
+    return PARAMS.model_copy(
+        update={
+            "paths": PARAMS.paths.model_copy(update=paths),
+            "data": PARAMS.data.model_copy(update={"rows": 15_000}),
+            "samplers": ("none",),
+            "estimators": ESTIMATORS,
+            "evaluation": PARAMS.evaluation.model_copy(update={"resamples": 100}),
+        }
+    )
+
+
+def run_all(params: Params) -> None:
+    stages.get_data(params, Settings.read({}), lambda _: None, Silent())
+    stages.preprocess(params)
+    for estimator in ESTIMATORS:
+        stages.train(params, "none", estimator)
+    evaluation.evaluate(params)
+    stages.package(params)
