@@ -9,10 +9,10 @@ shell_scripts = $$(find . \( -name .venv -o -name .cache -o -name .git -o -name 
 
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install run test check bench lock clean
+.PHONY: help install run test check bench bench-tune lock clean
 
 help: ## List what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 install: ## Install what Pipfile.lock pins into .venv (PYTHON=… takes that Python)
 	@scripts/install.sh
@@ -37,6 +37,9 @@ check: install ## Lint and type-check everything
 
 bench: install ## Measure the pipeline: time, memory, how both grow
 	@$(in_venv) python bench/pipeline.py
+
+bench-tune: install ## Measure what ten minutes of `fraudloop tune` find from a cold start
+	@$(in_venv) python bench/tuning.py
 
 lock: ## Pin the newest versions the Pipfile allows (needs Python 3.11)
 	@scripts/lock.sh

@@ -183,6 +183,18 @@ def test_the_bundle_scores_the_test_part_as_the_metrics_say(ran: Path) -> None:
     assert scorer.bundle.manifest.metrics["recall"] == metrics["test"]["recall"]
 
 
+def test_a_split_that_cannot_be_judged_is_left_out_and_the_reason_told(copy: Params) -> None:
+    path = copy.paths.output / artifacts.DATA_REPORT
+    report = read(path)
+    report["splits"]["stratified"]["test"]["frauds"] = 0
+    path.write_text(json.dumps(report), encoding="utf-8")
+    assert evaluation.evaluate(copy)["beside"] == {}
+    told = (
+        "could not be judged on the stratified split: the test part of the stratified split holds"
+    )
+    assert told in (copy.paths.output / artifacts.MODEL_CARD).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("synthetic", "title"), [(True, "synthetic data"), (False, card().id)])
 def test_reports_of_synthetic_data_say_so(
     synthetic: bool, title: str, copy: Params, monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from fraudloop import artifacts, files
 from fraudloop.dataset import card as cards
 from fraudloop.dataset.card import Card
+from fraudloop.dataset.split import require_fraud
+from fraudloop.errors import FraudloopError
 from fraudloop.params import Params
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def evaluate(params: Params) -> dict[str, Any]:
     desk = Desk(params)
     candidates = desk.candidates()
     chosen = judging.champion(candidates)
-    models = desk.models(chosen)
+    models, left_out = desk.models(chosen)
     accounts = {way: desk.account(model) for way, model in models.items()}
     used = params.split.use
     metrics = judging.summary(
@@ -53,6 +55,7 @@ def evaluate(params: Params) -> dict[str, Any]:
         "candidates": desk.compared(candidates, chosen),
         "importance": [asdict(each) for each in importances.features],
         "learning_curve": desk.learning_curve(chosen),
+        "left_out": left_out,
         "policy": asdict(desk.policy),
         "recipe": desk.recipe(chosen),
         "slices": {way: desk.sliced(models[way], accounts[way].threshold) for way in models},
@@ -143,15 +146,24 @@ class Desk:
             for name, found in self.log_odds.items()
         }
 
-    def models(self, chosen: str) -> dict[str, Trained]:
-        """The champion on the split in use, and its recipe anew on every other."""
+    def models(self, chosen: str) -> tuple[dict[str, Trained], dict[str, str]]:
+        """The champion on the split in use, and its recipe anew on every other; and why not."""
         from fraudloop.training.evaluate import trained
 
         used = self.params.split.use
-        found = {used: artifacts.loaded(artifacts.dumped_candidate(self.params, chosen))}
+        found: dict[str, Any] = {
+            used: artifacts.loaded(artifacts.dumped_candidate(self.params, chosen))
+        }
+        left_out: dict[str, str] = {}
         for way in sorted(set(self.report["splits"]) - {used}):
-            found[way] = self._fitted(chosen, way)
-        return {
+            parts = self.report["splits"][way]
+            frauds = {part: counts["frauds"] for part, counts in parts.items()}
+            try:
+                require_fraud(way, frauds)
+                found[way] = self._fitted(chosen, way)
+            except FraudloopError as error:  # a small table may be divisible in one way only
+                left_out[way] = str(error)
+        models = {
             way: trained(
                 pipeline,
                 {part: self.table(part, way) for part in ("validation", "test")},
@@ -160,6 +172,7 @@ class Desk:
             )
             for way, pipeline in found.items()
         }
+        return models, left_out
 
     def account(self, model: Trained) -> Account:
         """How a model does, at the threshold that its validation rows ask for."""

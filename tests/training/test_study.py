@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from sklearn.model_selection import train_test_split
 
 from fraudloop.params import Candidate
 from fraudloop.training.fit import fit, log_odds
-from fraudloop.training.study import learning_curve, right_and_wrong
+from fraudloop.training.study import FEWEST, learning_curve, right_and_wrong
 from tests.fitted import card, labels, table
 
 FEW_TREES = Candidate(estimator={"n_estimators": 20})
@@ -19,7 +21,7 @@ FEW_TREES = Candidate(estimator={"n_estimators": 20})
 NOISE = table().assign(**{card().label.column: np.random.default_rng(0).permutation(labels())})
 
 
-def study(sampler: str, rows: pd.DataFrame = NOISE) -> dict[str, float]:
+def study(sampler: str, rows: pd.DataFrame = NOISE) -> dict[str, Any]:
     return right_and_wrong(
         rows, card(), sampler, "random_forest", FEW_TREES, held_out=0.25, seed=1, threads=1
     )
@@ -41,6 +43,12 @@ def test_what_is_right_is_what_a_fit_on_the_other_rows_reaches() -> None:
     pipeline = fit(training, card(), "smote", "random_forest", FEW_TREES, seed=1, threads=1)
     expected = average_precision_score(judged[label], log_odds(pipeline, judged, card()))
     assert study("smote", table())["rightly"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_of_a_handful_of_frauds_nothing_is_held_out() -> None:
+    frauds = table()[labels() == 1].head(FEWEST - 1)
+    few = pd.concat([table()[labels() == 0].head(3000), frauds])
+    assert study("smote", few) == {"rightly": None}
 
 
 def test_without_a_sampler_there_is_nothing_to_do_wrongly() -> None:

@@ -91,8 +91,7 @@ ESTIMATORS: dict[str, Entry] = {
     "rbf_svm": Entry(
         "fraudloop.training.steps:KernelSVM",
         scaled=True,
-        defaults={"n_components": 300, "C": 1.0},
-        weighted=BALANCED,
+        defaults={"n_components": 250, "gamma": 0.005, "C": 10.0},
     ),
     "nearest_neighbours": Entry(
         "sklearn.neighbors:KNeighborsClassifier",
@@ -104,7 +103,13 @@ ESTIMATORS: dict[str, Entry] = {
     "neural_network": Entry(
         "sklearn.neural_network:MLPClassifier",
         scaled=True,
-        defaults={"hidden_layer_sizes": 32, "alpha": 0.01, "batch_size": 512, "max_iter": 40},
+        defaults={
+            "hidden_layer_sizes": 40,
+            "alpha": 0.003,
+            "learning_rate_init": 0.01,
+            "batch_size": 256,
+            "max_iter": 40,
+        },
     ),
     "balanced_forest": Entry(
         "imblearn.ensemble:BalancedRandomForestClassifier",
@@ -115,7 +120,7 @@ ESTIMATORS: dict[str, Entry] = {
     "isolation_forest": Entry(  # the unsupervised baseline: it looks at no label
         "sklearn.ensemble:IsolationForest",
         threaded=True,
-        defaults={"n_estimators": 100, "max_samples": 256},
+        defaults={"n_estimators": 100, "max_samples": 573, "max_features": 0.286},
     ),
 }
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Rows = tuple[NDArray[Any], NDArray[Any]]  # features and labels
 Parts = tuple[Rows, Rows]
 
+FEWEST = 20
+
 
 def right_and_wrong(
     table: pd.DataFrame,
@@ -30,13 +32,13 @@ def right_and_wrong(
     held_out: float,
     seed: int,
     threads: int,
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """The average precision of a candidate on rows held out at random, and what it feigns to be.
 
     `rightly`, only the rows that it is fitted on are resampled. `wrongly` is how it is often
     published: the table is resampled first and divided afterwards. Then rows made between two
     frauds lie on both sides, the rare class is no longer rare, and the figure measures how well a
-    model remembers.
+    model remembers. Of fewer frauds than `FEWEST` the few that are held out would say nothing.
     """
     from sklearn.metrics import average_precision_score
     from threadpoolctl import threadpool_limits
@@ -54,11 +56,15 @@ def right_and_wrong(
         found = steps["estimator"].fit(rows, labels).log_odds(others)
         return round(float(average_precision_score(judged, found)), 6)
 
+    labels = table[card.label.column].to_numpy()
+    if labels.sum() < FEWEST:
+        return {"rightly": None}
     steps = build()
     rows = steps["features"].transform(table[list(card.columns)])
-    labels = table[card.label.column].to_numpy()
     with threadpool_limits(limits=1, user_api="blas"):
-        found = {"rightly": held_out_precision(steps, _divided(rows, labels, held_out, seed))}
+        found: dict[str, float | None] = {
+            "rightly": held_out_precision(steps, _divided(rows, labels, held_out, seed))
+        }
         if "sampler" in steps:
             afresh = build()
             more, of_more = afresh.pop("sampler").fit_resample(rows, labels)
