@@ -37,7 +37,14 @@ SMALL: dict[str, dict[str, Any]] = {
     "rbf_svm": {"n_components": 60},
     "nearest_neighbours": {"n_neighbors": 15},
     # Patience with a loss that falls slowly ends in a warning that it still falls.
-    "neural_network": {"hidden_layer_sizes": 8, "batch_size": 64, "tol": 0.01, "max_iter": 100},
+    "neural_network": {
+        "hidden_layer_sizes": 8,
+        "learning_rate_init": 0.001,
+        "alpha": 0.01,
+        "batch_size": 64,
+        "tol": 0.01,
+        "max_iter": 100,
+    },
     "balanced_forest": {"n_estimators": 20},
     "isolation_forest": {"n_estimators": 25, "max_samples": 128},
 }

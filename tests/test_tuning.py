@@ -324,15 +324,17 @@ def test_without_prepared_data_it_says_what_to_run_and_leaves_nothing(
     assert not params.paths.output.exists()
 
 
-def test_a_setting_that_cannot_be_fitted_is_named_and_ends_nothing(tmp_path: Path) -> None:
-    spoilt = Candidate(sampler={"sampling_strategy": 0.05}, estimator={"splitter": "nowhere"})
+def test_a_setting_that_cannot_be_fitted_is_named_and_gives_way_to_one_that_can(
+    tmp_path: Path,
+) -> None:
+    spoilt = Candidate(sampler={"sampling_strategy": 1e-9}, estimator={"max_depth": 3})
     every = {**PARAMS.candidates["undersample"], "decision_tree": spoilt}
-    params = prepare(params_in(tmp_path, candidates={**PARAMS.candidates, "undersample": every}))
-    lines, said = search(params)
+    others = {**PARAMS.candidates, "undersample": every}
+    lines, said = search(prepare(params_in(tmp_path, candidates=others)))
     (refused,) = [row for row in said if "cannot be fitted" in row]
     assert refused.startswith(f"as it stands, candidate {NAMES[1]} cannot be fitted (")
     kept = yaml.safe_load(lines)["candidates"]
-    assert kept["undersample"]["decision_tree"] == {}  # the catalogue's defaults can be
+    assert kept["undersample"]["decision_tree"]["sampler"]["sampling_strategy"] >= 0.01
     assert "logistic_regression" in kept["none"]
 
 

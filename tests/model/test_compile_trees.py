@@ -23,7 +23,7 @@ DEEP: dict[str, dict[str, Any]] = {
     "random_forest": {"n_estimators": 40, "max_depth": 12, "class_weight": "balanced"},
     "balanced_forest": {"n_estimators": 40, "max_depth": None},
     "decision_tree": {"max_depth": None, "min_samples_leaf": 1},
-    "isolation_forest": {"n_estimators": 20},
+    "isolation_forest": {"n_estimators": 20, "max_features": 1.0},
     "boosted_trees": {"n_estimators": 100, "max_depth": 6, "scale_pos_weight": 30},
 }
 
@@ -100,7 +100,7 @@ def test_isolation_forests_of_any_size_agree(settings: dict[str, Any]) -> None:
 
 def test_an_isolation_forest_of_equal_rows_knows_nothing() -> None:
     alike = table().head(300).assign(**dict.fromkeys(table().columns[:-1], 1.0))
-    pipeline = fitted_as("isolation_forest", alike, n_estimators=5)
+    pipeline = fitted_as("isolation_forest", alike, n_estimators=5, max_samples=256)
     np.testing.assert_allclose(by_graph(pipeline, features()[:9]), 0.0, atol=1e-12)
 
 

@@ -69,12 +69,6 @@ def test_the_present_setting_is_tried_first_as_it_stands() -> None:
     assert first.state == "complete"
 
 
-def test_the_catalogues_defaults_are_tried_where_they_are_others() -> None:
-    same, other = run(count=2), run(count=2, target=replace(TARGET, present=COLD))
-    assert same[1].candidate != Candidate()  # params.yaml says what the catalogue says
-    assert [each.candidate for each in other] == [COLD, Candidate()]
-
-
 def test_the_same_seed_tries_the_same_settings(uninterrupted: list[Trial]) -> None:
     assert run(count=14) == uninterrupted
     assert run(count=14, seed=2)[3:] != uninterrupted[3:]
@@ -148,6 +142,16 @@ def test_what_the_parameters_say_is_measured_to_the_end_however_bad_it_is() -> N
     assert {each.state for each in good.trials} == {"complete", "pruned"}
     trial = search(study=begun, target=replace(TARGET, present=COLD)).advance()
     assert (trial.candidate, trial.state) == (COLD, "complete")
+
+
+def test_a_dropped_setting_that_the_parameters_now_say_is_measured_to_the_end() -> None:
+    begun = study()
+    before = search(study=begun)
+    while not any(each.state == "pruned" for each in before.trials):
+        before.advance()
+    dropped = before.trials[-1].candidate
+    trial = search(study=begun, target=replace(TARGET, present=dropped)).advance()
+    assert (trial.candidate, trial.state) == (dropped, "complete")
 
 
 def test_the_fold_that_is_easiest_saves_no_setting() -> None:
@@ -247,9 +251,9 @@ def test_a_tables_digest_follows_its_values_and_their_order() -> None:
 
 
 def test_what_is_in_force_is_what_is_said_or_else_the_default() -> None:
-    target = Target("smote", "boosted_trees", Candidate(), spaces.space("smote", "boosted_trees"))
     said = Candidate(sampler={"k_neighbors": 3}, estimator={"max_depth": 2})
-    values = tune.in_force(target, said, card())
+    target = Target("smote", "boosted_trees", said, spaces.space("smote", "boosted_trees"))
+    values = tune.in_force(target, card())
     assert values["sampler.k_neighbors"] == 3
     assert values["estimator.max_depth"] == 2
     assert values["estimator.n_estimators"] == 120

@@ -94,7 +94,7 @@ ESTIMATORS: Mapping[str, Space] = {
         {
             "max_depth": Number(4, 10, whole=True, costly=True),
             "min_samples_leaf": Number(1, 20, log=True, whole=True),
-            "max_features": Number(0.06, 0.4, log=True, costly=True),
+            "max_features": Number(0.06, 0.25, log=True, costly=True),
         },
         {
             "all": {
@@ -152,7 +152,7 @@ ESTIMATORS: Mapping[str, Space] = {
         {
             "max_depth": Number(4, 10, whole=True, costly=True),
             "min_samples_leaf": Number(1, 20, log=True, whole=True),
-            "max_features": Number(0.06, 0.4, log=True, costly=True),
+            "max_features": Number(0.06, 0.25, log=True, costly=True),
         },
         {"all": {"sampling_strategy": _share(0.01, 0.5)}},
     ),

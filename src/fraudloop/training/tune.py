@@ -126,10 +126,10 @@ def study_name(target: Target, card: Card, circumstances: Mapping[str, str]) -> 
     return f"{target.name} {digest[:16]}"
 
 
-def in_force(target: Target, candidate: Candidate, card: Card) -> dict[str, Any]:
-    """Every setting by its dotted place, whoever says it: candidate, catalogue or library."""
+def in_force(target: Target, card: Card) -> dict[str, Any]:
+    """What is set now, by its dotted place, whoever says it: candidate, catalogue or library."""
     pipeline = candidates.build(
-        target.sampler, target.estimator, candidate, card, seed=0, threads=1
+        target.sampler, target.estimator, target.present, card, seed=0, threads=1
     )
     parts = {"estimator": pipeline[-1].estimator}
     if "sampler" in pipeline.named_steps:
@@ -171,7 +171,7 @@ class Search:
         self._space = {place: _distribution(each) for place, each in target.space.items()}
         study.pruner = MedianPruner(COMPLETED_FIRST, n_warmup_steps=FOLDS_FIRST - 1)
         self._take_up_what_was_interrupted()
-        self._queue_what_is_given(card)
+        self._queue_the_present_setting(card)
 
     @property
     def trials(self) -> list[Trial]:
@@ -208,7 +208,7 @@ class Search:
 
     @property
     def has_given(self) -> bool:
-        """Whether a setting that is measured in any case still waits for its turn."""
+        """Whether the present setting, which is measured in any case, still waits for its turn."""
         from optuna.trial import TrialState
 
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
@@ -282,26 +282,17 @@ class Search:
             if "candidate" in each.user_attrs:
                 self.study.enqueue_trial(each.params, user_attrs=each.user_attrs)
 
-    def _queue_what_is_given(self, card: Card) -> None:
-        """What `params.yaml` has, and the catalogue's defaults, are measured whatever else is."""
-        known = {
-            each.user_attrs.get("candidate")
-            for each in self.study.get_trials(deepcopy=False)
-            if not _was_interrupted(each)
+    def _queue_the_present_setting(self, card: Card) -> None:
+        told = self.target.present.model_dump_json()
+        for each in self.study.get_trials(deepcopy=False):
+            measured = each.state.name != "PRUNED" and not _was_interrupted(each)
+            if measured and each.user_attrs.get("candidate") == told:
+                return
+        values = in_force(self.target, card)
+        near = {
+            place: _nearest(each, values.get(place)) for place, each in self.target.space.items()
         }
-        present = in_force(self.target, self.target.present, card)
-        defaults = in_force(self.target, Candidate(), card)
-        given = [(self.target.present, present)]
-        if repr(defaults) != repr(present):
-            given.append((Candidate(), defaults))
-        for candidate, values in given:
-            told = candidate.model_dump_json()
-            if told not in known:
-                near = {
-                    place: _nearest(each, values.get(place))
-                    for place, each in self.target.space.items()
-                }
-                self.study.enqueue_trial(near, user_attrs={"candidate": told, "given": True})
+        self.study.enqueue_trial(near, user_attrs={"candidate": told, "given": True})
 
 
 def _was_interrupted(trial: optuna.trial.FrozenTrial) -> bool:
