@@ -68,7 +68,7 @@ def test_a_trial_that_was_not_written_to_mlflow_is_written_by_the_next_run(
     assert all(run.info.status != "RUNNING" for run in runs_of(params))
 
 
-def test_mlflow_tells_nobody_of_its_use() -> None:
+def test_mlflow_tells_nobody_of_its_use_and_marks_nobodys_home(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path\n"
         "for name in ('PYTEST_CURRENT_TEST', 'CI', 'GITHUB_ACTIONS'): os.environ.pop(name, None)\n"
@@ -77,4 +77,6 @@ def test_mlflow_tells_nobody_of_its_use() -> None:
         "from mlflow.telemetry import get_telemetry_client\n"
         "print(get_telemetry_client())"
     )
-    assert told(start_python(code, ":memory:")).split() == ["None"]
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    assert told(start_python(code, ":memory:", **home)).split() == ["None"]
+    assert list(tmp_path.rglob("*mlflow*")) == []

@@ -71,6 +71,11 @@ def without_home(stand_in: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def let_mlflow_tell_nobody() -> None:
+    """Turn MLflow's reports of its own use off; it must be said before MLflow is loaded."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+
 def let_idle_threads_sleep() -> None:
     """Ask OpenMP's threads to sleep while they wait, unless the environment says otherwise.
 

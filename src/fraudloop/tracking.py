@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fraudloop.settings import let_mlflow_tell_nobody
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
@@ -130,13 +132,9 @@ class Runs:
 
 
 def _client(path: Path) -> MlflowClient:
+    let_mlflow_tell_nobody()
     from mlflow import MlflowClient
-    from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
-    from mlflow.telemetry import set_telemetry_client
 
-    # Importing MLflow makes a client that would tell of its use; it has told nothing yet.
-    MLFLOW_DISABLE_TELEMETRY.set(True)  # type: ignore[no-untyped-call]
-    set_telemetry_client()  # type: ignore[no-untyped-call]
     for chatty in ("mlflow", "alembic"):  # each tells of every table it makes
         logging.getLogger(chatty).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=address(path))

@@ -77,6 +77,19 @@ def test_points_of_a_thinned_curve_are_points_of_the_curve() -> None:
         assert at.precision == pytest.approx(row["precision"], abs=0.005)
 
 
+@given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1), st.floats(0, 1))
+def test_the_four_outcomes_add_up(rows: list[tuple[int, float]], threshold: float) -> None:
+    labels = np.array([label for label, _ in rows], np.int8)
+    scores = np.array([score for _, score in rows])
+    made = curves.confusion(labels, scores, threshold)
+    counts = {(row["actual"], row["predicted"]): int(str(row["count"])) for row in made}
+    assert sum(counts.values()) == len(rows)
+    assert counts["fraud", "fraud"] + counts["fraud", "legitimate"] == labels.sum()
+    alerts = scores >= threshold
+    assert counts["fraud", "fraud"] + counts["legitimate", "fraud"] == alerts.sum()
+    assert counts["fraud", "fraud"] == (alerts & (labels == 1)).sum()
+
+
 def test_the_confusion_matrix_counts_every_row_once() -> None:
     assert [tuple(row.values()) for row in curves.confusion(FOUR.labels, FOUR.scores, 0.9)] == [
         ("legitimate", "legitimate", 1, 0.5),

@@ -28,7 +28,6 @@ from fraudloop.training.figures import (
     Cells,
     Interval,
     Judgement,
-    confusion,
     figures,
     judge,
     rounded,
@@ -359,13 +358,3 @@ def test_a_judgement_is_plain_json_of_six_decimals() -> None:
     }
     assert made.only("recall") == {"recall": 0.666667, "interval": {"recall": interval}}
     assert rounded({"a": math.nan, "b": 1.0}) == {"a": None, "b": 1.0}
-
-
-@given(ROWS, SCORES)
-def test_the_four_outcomes_add_up(rows: list[Row], threshold: float) -> None:
-    made = scored(*rows, (1, 0.5, 30.0))
-    counts = confusion(made.labels, made.scores, threshold)
-    assert sum(counts.values()) == len(made)
-    assert counts[1, 1] + counts[1, 0] == made.frauds
-    assert counts[1, 1] + counts[0, 1] == (made.scores >= threshold).sum()
-    assert counts[1, 1] == ((made.scores >= threshold) & (made.labels == 1)).sum()

@@ -35,7 +35,7 @@ def standing(value: float, *leads: float) -> Standing:
 
 
 def trial(number: int, value: float, mean: float, state: str = "complete") -> Trial:
-    return Trial(number, setting(value), (mean, mean), state, 1.0)  # type: ignore[arg-type]
+    return Trial(number, setting(value), (mean, mean), state, 1.0)  # type: ignore[arg-type]  # a state is one of a few words
 
 
 @pytest.mark.parametrize(

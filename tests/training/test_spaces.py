@@ -90,7 +90,7 @@ def test_rounding_leaves_no_space(drawn: tuple[tuple[str, str], dict[str, Settin
         value = getattr(found, part)[name]
         if isinstance(each, Number):
             assert each.low <= value <= each.high
-            assert math.isclose(value, settings[place], rel_tol=0.006)  # type: ignore[arg-type]
+            assert math.isclose(value, settings[place], rel_tol=0.006)  # type: ignore[arg-type]  # a Number takes numbers
         else:
             assert value == settings[place]
 

@@ -36,7 +36,7 @@ def quiet() -> None:
 
 def height(candidate: Candidate, place: int) -> float:
     """Best at C = 0.001, with classes as they are; each fold is harder than the one before."""
-    away = math.log10(float(candidate.estimator.get("C", 0.01))) + 3  # type: ignore[arg-type]
+    away = math.log10(float(candidate.estimator.get("C", 0.01))) + 3  # type: ignore[arg-type]  # C is a number
     weighed = candidate.estimator.get("class_weight") is not None
     return 0.9 - 0.05 * away**2 - 0.03 * weighed - 0.1 * place
 
@@ -115,7 +115,7 @@ def test_what_a_killed_process_was_choosing_is_chosen_again(uninterrupted: list[
 def test_a_search_finds_what_is_better() -> None:
     trials = run(count=30)
     best = max(trials, key=lambda each: each.mean if each.state == "complete" else 0.0)
-    assert 0.0003 < float(best.candidate.estimator["C"]) < 0.003  # type: ignore[arg-type]
+    assert 0.0003 < float(best.candidate.estimator["C"]) < 0.003  # type: ignore[arg-type]  # C is a number
     assert best.candidate.estimator["class_weight"] is None
     assert best.candidate.estimator["max_iter"] == 500
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -49,6 +50,21 @@ def stratified(
     >>> sorted(np.concatenate(list(parts.values())).tolist()) == list(range(10))
     True
     """
+    part_of = dealt(groups, fraud, cuts=(1 - validation - test, 1 - test), seed=seed)
+    return {part: np.flatnonzero(part_of == place) for place, part in enumerate(PARTS)}
+
+
+def dealt(
+    groups: NDArray[np.generic],
+    fraud: NDArray[np.bool_],
+    *,
+    cuts: Sequence[float] | NDArray[np.float64],
+    seed: int,
+) -> NDArray[np.int8]:
+    """Which part each row is dealt to at random; parts end where `cuts` say, as shares of all rows.
+
+    Frauds and legitimate rows are dealt alike, and rows of one group to the same part.
+    """
     _, group = np.unique(groups, return_inverse=True)
     sizes = np.bincount(group)
     fraudulent = np.bincount(group, weights=fraud) > 0
@@ -58,9 +74,9 @@ def stratified(
         members = rng.permutation(np.flatnonzero(fraudulent == stratum))
         # A group goes where its middle row falls, so that the shares hold to within one group.
         middle = np.cumsum(sizes[members]) - sizes[members] / 2
-        bounds = np.array([1 - validation - test, 1 - test]) * sizes[members].sum()
+        bounds = np.array(cuts) * sizes[members].sum()
         part_of[members] = np.searchsorted(bounds, middle, side="right")
-    return {part: np.flatnonzero(part_of[group] == place) for place, part in enumerate(PARTS)}
+    return np.asarray(part_of[group])
 
 
 def split(

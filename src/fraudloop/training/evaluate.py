@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudloop.dataset.card import Card
+from fraudloop.dataset.features import SECONDS_PER_DAY
 from fraudloop.errors import ParamsError, TrainingError
 from fraudloop.model.calibration import Calibration
 from fraudloop.params import Evaluation, OperatingPoint
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 Labels = NDArray[np.int8]
 Scores = NDArray[np.float64]
 
-SECONDS_PER_DAY = 86400.0
 # What a threshold does, told of both ways to choose it.
 AT_A_THRESHOLD = (
     "precision",

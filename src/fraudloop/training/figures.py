@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudloop.errors import TrainingError
-from fraudloop.training.scored import Floats, Labels, Policy, Scored, Scores
+from fraudloop.training.scored import Floats, Policy, Scored, Scores
 
 Ints = NDArray[np.int64]
 
@@ -380,16 +380,6 @@ def judge(
     cells = Cells.of(rows, threshold)
     intervals = cells.intervals(policy, resamples=resamples, confidence=confidence, rng=rng)
     return Judgement(cells.as_they_are(policy), intervals, threshold, len(rows), rows.frauds)
-
-
-def confusion(labels: Labels, scores: Scores, threshold: float) -> dict[tuple[int, int], int]:
-    """How many rows there are of each (label, prediction)."""
-    predictions = scores >= threshold
-    return {
-        (label, prediction): int(((labels == label) & (predictions == prediction)).sum())
-        for label in (0, 1)
-        for prediction in (0, 1)
-    }
 
 
 def rounded(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudloop.dataset.card import Card, Kind
+from fraudloop.dataset.split import dealt
 from fraudloop.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -79,17 +80,8 @@ def shuffled(
     >>> [sorted(set(groups[fold.judged].tolist())) for fold in folds]
     [[3, 4], [0, 5], [2, 6], [1, 7]]
     """
-    _, group = np.unique(groups, return_inverse=True)
-    sizes = np.bincount(group)
-    fraudulent = np.bincount(group, weights=fraud) > 0
-    rng = np.random.default_rng(seed)
-    fold_of = np.empty(len(sizes), dtype=np.int8)
-    for stratum in (True, False):
-        members = rng.permutation(np.flatnonzero(fraudulent == stratum))
-        # A group goes where its middle row falls, so that the folds are equal to within one group.
-        middle = np.cumsum(sizes[members]) - sizes[members] / 2
-        fold_of[members] = middle * FOLDS // sizes[members].sum()
+    fold_of = dealt(groups, fraud, cuts=np.arange(1, FOLDS) / FOLDS, seed=seed)
     return tuple(
-        Fold(np.flatnonzero(fold_of[group] != each), np.flatnonzero(fold_of[group] == each))
+        Fold(np.flatnonzero(fold_of != each), np.flatnonzero(fold_of == each))
         for each in range(FOLDS)
     )

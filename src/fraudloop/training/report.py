@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fraudloop import __version__
 from fraudloop.dataset.card import Card
+from fraudloop.model.package import LIBRARIES
 from fraudloop.training.figures import ABOUT
 from fraudloop.training.findings import Evaluated, findings, span
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
-LIBRARIES = ("imbalanced-learn", "numpy", "scikit-learn", "scipy", "xgboost-cpu")
 UNKNOWN = "–"
 
 
