@@ -5,6 +5,9 @@ The CLI turns them into exit codes in one table; nothing else catches them to pr
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 
 class FraudloopError(Exception):
     """Anything fraudloop refuses to do; the message is for the person who asked."""
@@ -12,6 +15,10 @@ class FraudloopError(Exception):
 
 class ParamsError(FraudloopError):
     """`params.yaml`, or an override of it, does not say something that can be done."""
+
+
+class SettingsError(FraudloopError):
+    """The environment does not say something that can be done."""
 
 
 class CardError(FraudloopError):
@@ -23,7 +30,11 @@ class SourceError(FraudloopError):
 
 
 class DataError(FraudloopError):
-    """A table or a transaction does not fit its card."""
+    """A table or a transaction does not fit its card; `detail` is for programs."""
+
+    def __init__(self, sentence: str, detail: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(sentence)
+        self.detail = list(detail)
 
 
 class TrainingError(FraudloopError):
@@ -32,3 +43,7 @@ class TrainingError(FraudloopError):
 
 class BundleError(FraudloopError):
     """A bundle is incomplete, changed, or not the one that was asked for."""
+
+
+class UsersError(FraudloopError):
+    """The users file is missing or broken, or a user cannot be added or removed."""

@@ -113,7 +113,7 @@ def test_the_payloads_transactions_have_exactly_the_cards_columns(
 
 
 def test_the_payload_can_be_scored(card: Card, payload: dict[str, dict[str, Any]]) -> None:
-    matrix = encode(card, columns_of(card, payload))
+    matrix = encode(card, columns_of(card, payload.items()))
     assert matrix.shape == (len(payload), len(card.feature_names))
     assert np.isfinite(matrix).all()
 

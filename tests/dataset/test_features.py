@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fraudloop.dataset.card import parse
-from fraudloop.dataset.features import encode
+from fraudloop.dataset.features import encode, row_encoder
 from fraudloop.dataset.split import split
 from fraudloop.errors import DataError
 from tests.dataset.tables import (
@@ -168,3 +168,32 @@ def test_the_whole_way_works_where_a_folder_has_blanks_in_its_name(tmp_path: Pat
     rows = [{"at": 0.0, "price": 1.0, "abroad": "no", "stall": "fish", "size": "1", "buyer": "a"}]
     labelled = [{**rows[0], "verdict": verdict} for verdict in ("honest", "stolen")]
     assert checked(folder / "a.csv", written(labelled))["verdict"].tolist() == [0, 1]
+
+
+NAMES = st.permutations(["at", "price", "change", "then"])
+
+
+@quick
+@given(
+    order=NAMES,
+    rows=st.lists(st.tuples(*[st.floats(0, 1e9, width=32)] * 4), min_size=1, max_size=5),
+)
+def test_rows_of_numbers_are_encoded_as_columns_are(
+    order: list[str], rows: list[tuple[float, ...]]
+) -> None:
+    kinds = {"at": "time", "then": "time", "price": "numeric", "change": "numeric"}
+    columns = "".join(f"  {name}: {{kind: {kinds[name]}}}\n" for name in order)
+    derived = "derived: [{name: hour, hour_of: at}, {name: later, hour_of: then}]\n"
+    card = parse(
+        f"id: a\ntitle: A\ncolumns:\n{columns}  ref: {{kind: id}}\nlabel: {{column: b}}\n{derived}",
+        "order.yaml",
+    )
+    matrix = np.array(rows)
+    encoder = row_encoder(card)
+    assert encoder is not None
+    as_columns = encode(card, {name: matrix[:, place] for place, name in enumerate(order)})
+    assert encoder(matrix).tobytes() == as_columns.tobytes()
+
+
+def test_rows_with_categories_are_no_rows_of_numbers() -> None:
+    assert row_encoder(market()) is None

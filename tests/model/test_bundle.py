@@ -153,6 +153,34 @@ def test_a_file_that_the_manifest_does_not_vouch_for_is_refused(folder: Path, ro
         bundles.load(folder)
 
 
+@pytest.fixture(scope="module")
+def forest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved bundle with a file for its reasons alone. Look, but do not change."""
+    folder = tmp_path_factory.mktemp("forest") / "bundle"
+    bundles.save(folder, bundle_of("random_forest"))
+    return folder
+
+
+def test_a_changed_file_of_reasons_is_refused(forest: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(forest, tmp_path / "bundle"))
+    path = folder / "compiled/reasons.ubj"
+    right = path.read_bytes()
+    for wrong in (right[:-1] + bytes([right[-1] ^ 1]), right + b"\0", right[:1000], b""):
+        path.write_bytes(wrong)
+        with pytest.raises(BundleError, match=r"reasons\.ubj is not the file that was vouched for"):
+            bundles.load(folder)
+    path.unlink()
+    with pytest.raises(BundleError, match=r"no compiled/reasons\.ubj in .*: run `dvc repro`"):
+        bundles.load(folder)
+
+
+def test_a_file_of_reasons_must_be_vouched_for(forest: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(forest, tmp_path / "bundle"))
+    edit_manifest(folder, lambda manifest: manifest["files"].pop("compiled/reasons.ubj"))
+    with pytest.raises(BundleError, match=r"manifest\.json vouches for no compiled/reasons\.ubj"):
+        bundles.load(folder)
+
+
 @pytest.mark.parametrize("wrong", ["", "0" * 64, "schön"])
 def test_a_wrong_digest_from_outside_is_refused(kept: Path, wrong: str) -> None:
     with pytest.raises(BundleError, match=r"manifest.json is not the file that was vouched for"):

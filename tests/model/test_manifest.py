@@ -53,12 +53,12 @@ def test_the_version_is_the_start_of_the_digest_of_the_bytes() -> None:
         "./model.onnx", ".hidden", "", "compiled/", "a\\b", "C:model.onnx", "model.onnx\n", "a b",
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("place", ["graph", "pipeline", "native", "files"])
+@pytest.mark.parametrize("place", ["graph", "pipeline", "native", "reasons", "files"])
 def test_a_file_name_stays_within_the_folder(place: str, name: str) -> None:
     there: dict[str, Any] = json.loads(made().to_bytes())
     value: Any = name
-    if place == "native":
-        value = there["native"] | {"file": name}
+    if place in ("native", "reasons"):
+        value = there[place] | {"file": name}
     elif place == "files":
         value = there["files"] | {name: {"sha256": "0" * 64, "bytes": 1}}
     assert place in refusal(changed(**{place: value}))
@@ -88,16 +88,19 @@ def test_what_is_no_manifest_is_refused(content: bytes, named: str) -> None:
         ({"calibration": {"slope": 1.0, "offset": float("inf")}}, "calibration.offset"),
         ({"calibration": None}, "calibration"),
         ({"rows_at_once": 0}, "rows_at_once"),
+        ({"reasons": {"kind": "guess", "file": "a"}}, "reasons.kind"),
+        ({"reasons": {"kind": "linear"}}, "reasons.file"),
     ],
 )
 def test_what_is_not_known_is_refused_by_name(changes: dict[str, Any], named: str) -> None:
     assert named in refusal(changed(**changes))
 
 
-def test_a_manifest_without_calibration_is_refused() -> None:
+@pytest.mark.parametrize("part", ["calibration", "reasons"])
+def test_a_manifest_without_one_of_its_parts_is_refused(part: str) -> None:
     there = json.loads(made().to_bytes())
-    assert there.pop("calibration") == made().calibration.model_dump()
-    assert "calibration" in refusal(json.dumps(there).encode())
+    assert there.pop(part) == getattr(made(), part).model_dump()
+    assert f"{part}: Field required" in refusal(json.dumps(there).encode())
 
 
 def test_a_manifest_does_not_change_in_use() -> None:

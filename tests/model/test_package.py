@@ -13,7 +13,8 @@ from fraudloop.model import package as packaging
 from fraudloop.model.calibration import Calibration
 from fraudloop.model.compile import compile_pipeline
 from fraudloop.model.graph import Compiled
-from fraudloop.model.package import QUANTILES, reference
+from fraudloop.model.package import QUANTILES, reference, require_reasons
+from fraudloop.model.reasons import explainer
 from fraudloop.model.scorer import TOLERANCE, Scorer
 from tests.fitted import (
     EVERY,
@@ -27,6 +28,7 @@ from tests.fitted import (
     scores,
     unseen,
 )
+from tests.model.compiled import fitted_as
 
 WIDTH = len(card().feature_names)
 
@@ -105,6 +107,42 @@ def test_a_compiled_form_of_another_model_is_refused(
         repackaged("boosted_trees")
 
 
+@pytest.mark.parametrize("leaf", [2, 2001], ids=["another forest", "a forest of one leaf"])
+def test_reasons_that_do_not_add_up_to_the_log_odds_are_refused(
+    leaf: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = compile_pipeline(fitted("random_forest"), WIDTH)
+    forest = fitted_as("random_forest", n_estimators=9, min_samples_leaf=leaf)
+    other = compile_pipeline(forest, WIDTH)
+    mixed = Compiled(right.onnx, shares=other.shares)
+    monkeypatch.setattr(packaging, "compile_pipeline", lambda *_: mixed)
+    with pytest.raises(BundleError, match=r"the reasons of .* miss .* log-odds"):
+        repackaged("random_forest")
+
+
+def test_reasons_are_held_against_scores_on_more_rows_than_one() -> None:
+    bundle = bundle_of("random_forest")
+    rows = features()[np.argsort(-scores("random_forest"))[:100]]
+    require_reasons(bundle, rows)
+    made = explainer(bundle, Scorer(bundle).log_odds)
+    assert made is not None
+    largest = float(made.misses(rows, Scorer(bundle).log_odds(rows)).max())
+    assert largest > 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packaging, "SUM_TOLERANCE", largest / 2)
+        with pytest.raises(BundleError, match=r"the reasons of none-random_forest miss a test row"):
+            require_reasons(bundle, rows)
+
+
+def test_the_rows_whose_reasons_are_checked_are_few_and_of_every_score() -> None:
+    found = scores("boosted_trees")
+    chosen = found[packaging._telling(found)]
+    assert packaging.ROWS_OF_REASONS < len(chosen) <= 2 * packaging.ROWS_OF_REASONS
+    assert set(np.sort(found)[-packaging.ROWS_OF_REASONS :]) <= set(chosen)
+    assert found.min() in chosen
+    np.testing.assert_array_equal(packaging._telling(found[:3]), [0, 1, 2])
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_smoke_row_is_one_that_the_model_is_unsure_of(family: str) -> None:
     smoke = bundle_of(family).manifest.smoke
@@ -154,6 +192,8 @@ def test_the_manifest_vouches_for_every_file_and_names_each_role(family: str) ->
     roles = {manifest.pipeline, manifest.graph}
     if manifest.native is not None:
         roles.add(manifest.native.file)
+    assert manifest.reasons is not None
+    roles.add(manifest.reasons.file)
     assert roles == set(bundle.files) == set(manifest.files)
     assert {name: each.bytes for name, each in manifest.files.items()} == {
         name: len(content) for name, content in bundle.files.items()

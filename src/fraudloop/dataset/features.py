@@ -6,13 +6,13 @@ numbers everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.dataset.card import Card, Column, Kind, as_text
+from fraudloop.dataset.card import MEASURED, Card, Column, Kind, as_text
 from fraudloop.errors import DataError
 
 SECONDS_PER_HOUR = 3600.0
@@ -21,6 +21,7 @@ HOURS_PER_DAY = np.float32(24.0)
 LARGEST = float(np.finfo(np.float32).max)
 
 Columns = Mapping[str, NDArray[Any]]
+Rows = NDArray[np.float64]
 
 
 def encode(card: Card, columns: Columns) -> NDArray[np.float32]:
@@ -57,12 +58,51 @@ def encode(card: Card, columns: Columns) -> NDArray[np.float32]:
                 matrix[:, filled] = codes == code
                 filled += 1
     for derived in card.derived:
-        seconds = np.asarray(columns[derived.hour_of], dtype=np.float64)
-        hours = (seconds % SECONDS_PER_DAY / SECONDS_PER_HOUR).astype(np.float32)
-        # In float32 a day's last instant is 24, which is the next day's 0.
-        matrix[:, filled] = hours % HOURS_PER_DAY
+        matrix[:, filled] = _hours(np.asarray(columns[derived.hour_of], dtype=np.float64))
         filled += 1
     return matrix
+
+
+def row_encoder(card: Card) -> Callable[[Rows], NDArray[np.float32]] | None:
+    """`encode` for rows of plain numbers in the order of the card's columns, in less time.
+
+    None where a card has categories, which are no numbers.
+
+    >>> from fraudloop.dataset import card
+    >>> cup = card.parse('''
+    ... id: cups
+    ... title: Cups of coffee, paid by card
+    ... columns: {at: {kind: time}, price: {kind: numeric}}
+    ... label: {column: stolen}
+    ... derived: [{name: hour, hour_of: at}]
+    ... ''', "an example")
+    >>> row_encoder(cup)(np.array([[90000.0, 2.5]]))
+    array([[2.5, 1. ]], dtype=float32)
+    """
+    columns = {name: each.kind for name, each in card.columns.items() if each.kind is not Kind.ID}
+    if not MEASURED.issuperset(columns.values()):
+        return None
+    names = list(columns)
+    measured = [place for place, name in enumerate(names) if columns[name] is Kind.NUMERIC]
+    together = measured == list(range(measured[0], measured[-1] + 1)) if measured else False
+    numeric = slice(measured[0], measured[-1] + 1) if together else measured
+    hours = [names.index(derived.hour_of) for derived in card.derived]
+
+    def encoded(rows: Rows) -> NDArray[np.float32]:
+        matrix = np.empty((len(rows), len(card.feature_names)), dtype=np.float32)
+        matrix[:, : len(measured)] = rows[:, numeric]
+        for place, time in enumerate(hours, start=len(measured)):
+            matrix[:, place] = _hours(rows[:, time])
+        return matrix
+
+    return encoded
+
+
+def _hours(seconds: Rows) -> NDArray[np.float32]:
+    """The hour of the day of each number of seconds."""
+    hours = (seconds % SECONDS_PER_DAY / SECONDS_PER_HOUR).astype(np.float32)
+    # In float32 a day's last instant is 24, which is the next day's 0.
+    return hours % HOURS_PER_DAY
 
 
 def _codes(name: str, column: Column, values: NDArray[Any]) -> NDArray[np.intp]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from reprlib import repr as shown
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,15 @@ from fraudloop.dataset.card import Card, Column, Kind, as_text
 from fraudloop.dataset.features import LARGEST, Columns
 from fraudloop.errors import DataError
 
+Id = str | int
+# The field that names a transaction where the card has no column of that name.
+ID = "id"
+# A sentence is about the first fault; the detail lists no more than these.
+MOST_FAULTS = 20
 
-def columns_of(card: Card, transactions: Mapping[str, Any]) -> Columns:
-    """The columns of transactions given by id; label and ids may stand among their fields.
+
+def columns_of(card: Card, transactions: Collection[tuple[Id, Any]]) -> Columns:
+    """The columns of transactions given with their ids; label and ids may stand among their fields.
 
     >>> from fraudloop.dataset import card
     >>> cup = card.parse('''
@@ -23,56 +30,100 @@ def columns_of(card: Card, transactions: Mapping[str, Any]) -> Columns:
     ... columns: {price: {kind: numeric, minimum: 0}}
     ... label: {column: stolen}
     ... ''', "an example")
-    >>> columns_of(cup, {"a": {"price": 2.5}, "b": {"price": 3}})
+    >>> columns_of(cup, [("a", {"price": 2.5}), ("b", {"price": 3})])
     {'price': array([2.5, 3. ])}
-    >>> columns_of(cup, {"a": {"price": -1}})
+    >>> columns_of(cup, [("a", {"price": -1})])
     Traceback (most recent call last):
     fraudloop.errors.DataError: transaction 'a': 'price' is -1, below 0: correct it
     """
     if not transactions:
         raise DataError("there is no transaction to score: give at least one")
-    for key, transaction in transactions.items():
-        _check_fields(card, key, transaction)
-    columns = {}
-    for name, column in card.columns.items():
-        if column.kind is Kind.ID:
+    faults = list(islice(_faults(card, transactions), MOST_FAULTS))
+    if faults:
+        sentence, _ = faults[0]
+        raise DataError(sentence, detail=[fault for _, fault in faults])
+    return {
+        name: np.array([_taken(column, fields[name]) for _, fields in transactions])
+        for name, column in needed(card).items()
+    }
+
+
+def needed(card: Card) -> dict[str, Column]:
+    """The columns that a transaction must have, in the card's order: all but ids."""
+    return {name: column for name, column in card.columns.items() if column.kind is not Kind.ID}
+
+
+def naming(card: Card) -> tuple[str, ...]:
+    """The fields that may name a transaction, the first that is there counting."""
+    ids = tuple(name for name, column in card.columns.items() if column.kind is Kind.ID)
+    return ids if ID in ids or ID in card.columns else (*ids, ID)
+
+
+def is_id(value: Any) -> bool:
+    """Whether a value can name a transaction: a text, or a whole number."""
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
+def own_id(card: Card, fields: Any) -> Id | None:
+    """What a transaction is called by its own fields."""
+    if not isinstance(fields, Mapping):
+        return None
+    return next((fields[name] for name in naming(card) if is_id(fields.get(name))), None)
+
+
+def _faults(
+    card: Card, transactions: Collection[tuple[Id, Any]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each fault as a sentence, and as what it says."""
+    columns = needed(card)
+    known = {*card.columns, card.label.column, *naming(card)}
+    categories = {name: [*map(as_text, column.categories)] for name, column in columns.items()}
+    for key, fields in transactions:
+        if not isinstance(fields, Mapping):
+            problem = " is not an object of fields and values: write it as one"
+            yield _fault(key, None, problem)
             continue
-        values = [
-            _value(column, transaction[name], f"transaction {key!r}: {name!r}")
-            for key, transaction in transactions.items()
-        ]
-        columns[name] = np.array(values)
-    return columns
+        for name in fields:
+            if name not in known:
+                yield _fault(key, name, f" has an unknown field {shortened(name)}: remove it")
+        for name in naming(card):
+            if not is_id(value := fields.get(name)) and value is not None:
+                shown = f": {name!r} is {_shown(value)}, which is no id: correct it"
+                yield _fault(key, name, shown)
+        for name, column in columns.items():
+            if name not in fields:
+                yield _fault(key, name, f" has no {name!r}: add it")
+            elif wrong := _problem(column, categories[name], fields[name]):
+                yield _fault(key, name, f": {name!r} is {_shown(fields[name])}{wrong}: correct it")
 
 
-def _check_fields(card: Card, key: str, transaction: Any) -> None:
-    if not isinstance(transaction, Mapping):
-        raise DataError(
-            f"transaction {key!r} is not an object of fields and values: write it as one"
-        )
-    needed = [name for name, column in card.columns.items() if column.kind is not Kind.ID]
-    missing = [name for name in needed if name not in transaction]
-    if missing:
-        raise DataError(f"transaction {key!r} has no {missing[0]!r}: add it")
-    known = {*card.columns, card.label.column}
-    unknown = next((name for name in transaction if name not in known), None)
-    if unknown is not None:
-        raise DataError(f"transaction {key!r} has an unknown field {unknown!r}: remove it")
+def _fault(key: Id, field: str | None, problem: str) -> tuple[str, dict[str, Any]]:
+    sentence = f"transaction {shortened(key)}{problem}"
+    return sentence, {"row": key, "field": field, "error": sentence}
 
 
-def _value(column: Column, value: Any, where: str) -> float | str:
+def _problem(column: Column, categories: list[str], value: Any) -> str | None:
+    """What is wrong with a value, or None."""
     if column.categories:
-        known = [as_text(category) for category in column.categories]
         written = isinstance(value, str | int | float) and not isinstance(value, bool)
-        if not written or as_text(value) not in known:
-            raise DataError(f"{where} is {shown(value)}, none of {', '.join(known)}: correct it")
-        return as_text(value)
+        known = written and as_text(value) in categories
+        return None if known else f", none of {', '.join(categories)}"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DataError(f"{where} is {shown(value)}, which is no number: correct it")
+        return ", which is no number"
     if not abs(value) <= LARGEST:  # nor is NaN; an int may be more than a float can hold
-        raise DataError(f"{where} is {shown(value)}, which is out of range: correct it")
+        return ", which is out of range"
     if column.minimum is not None and value < column.minimum:
-        raise DataError(f"{where} is {value!r}, below {column.minimum:.15g}: correct it")
+        return f", below {column.minimum:.15g}"
     if column.maximum is not None and value > column.maximum:
-        raise DataError(f"{where} is {value!r}, above {column.maximum:.15g}: correct it")
-    return float(value)
+        return f", above {column.maximum:.15g}"
+    return None
+
+
+def _taken(column: Column, value: Any) -> float | str:
+    return as_text(value) if column.categories else float(value)
+
+
+def _shown(value: Any) -> str:
+    """A value as JSON would write it, as far as that is short."""
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else shortened(value)

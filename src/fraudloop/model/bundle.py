@@ -70,6 +70,8 @@ def load(directory: Path, *, sha256: str | None = None) -> Bundle:
     named = {manifest.graph, manifest.pipeline}
     if manifest.native is not None:
         named.add(manifest.native.file)
+    if manifest.reasons is not None:
+        named.add(manifest.reasons.file)
     if not named <= files.keys():
         raise BundleError(
             f"{directory / manifests.NAME} vouches for no {min(named - files.keys())}: "

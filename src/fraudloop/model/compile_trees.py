@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudloop.errors import TrainingError
+from fraudloop.model.contributions import as_booster
 from fraudloop.model.graph import INPUT, ML, Compiled, Graph, NativeForm
 
 # How the operator names its comparisons: to the left where a feature is …
@@ -41,7 +42,8 @@ def forest(model: Any, features: int) -> Compiled:
     graph = Graph(features)
     share = _sum_of_leaves(graph, graph.doubles(), trees, AT_MOST)
     graph.log_odds(graph.inwards(share))
-    return Compiled(graph.to_bytes())
+    shares = as_booster([each.tree_ for each in estimators]).save_raw("ubj")
+    return Compiled(graph.to_bytes(), shares=bytes(shares))
 
 
 def isolation_forest(model: Any, features: int) -> Compiled:

@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fraudloop.errors import BundleError
 
 Floats = NDArray[np.float64]
 Features = NDArray[np.float32]
@@ -59,13 +62,21 @@ class TreeTerms:
 
     def of(self, features: Features) -> Contributions:
         """The terms of each row."""
+        return Contributions(self._found(features)[:, :-1], self.base, self.unit)
+
+    @cached_property
+    def base(self) -> float:
+        """What all rows' terms are added to: it is the same for each, and so asked for once."""
+        zeros = np.zeros((1, self.booster.num_features()), dtype=np.float32)
+        return float(self._found(zeros)[0, -1])
+
+    def _found(self, features: Features) -> Floats:
+        """Of each row its terms, and last of all the base value."""
         from xgboost import DMatrix
 
-        # One row more, so that the base value is known where there are no others.
-        zeros = np.zeros((1, features.shape[1]), dtype=np.float32)
-        rows = DMatrix(np.vstack([features, zeros]), nthread=1)
-        found = self.booster.predict(rows, pred_contribs=True).astype(np.float64)
-        return Contributions(found[:-1, :-1], float(found[-1, -1]), self.unit)
+        found = self.booster.predict(DMatrix(features, nthread=1), pred_contribs=True)
+        # Of no rows the booster gives no columns either.
+        return np.asarray(found, np.float64).reshape(len(features), features.shape[1] + 1)
 
 
 def terms_of(pipeline: Any) -> LinearTerms | TreeTerms | None:
@@ -98,11 +109,16 @@ def as_booster(trees: Sequence[Any]) -> Any:
 
     It gives each row the mean share of frauds in the leaves that the row falls into.
     """
+    return loaded(json.dumps(_model(trees)).encode())
+
+
+def loaded(content: bytes, threads: int = 1) -> Any:
+    """An xgboost.Booster of its own bytes."""
+    if not content:  # of which XGBoost would end the process
+        raise BundleError("an empty file holds no booster: restore it, or run `fraudloop package`")
     from xgboost import Booster
 
-    booster = Booster({"nthread": 1})
-    booster.load_model(bytearray(json.dumps(_model(trees)).encode()))
-    return booster
+    return Booster({"nthread": threads}, model_file=bytearray(content))
 
 
 def _model(trees: Sequence[Any]) -> dict[str, Any]:

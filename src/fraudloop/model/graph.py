@@ -32,11 +32,15 @@ class NativeForm:
 
 @dataclass(frozen=True)
 class Compiled:
-    """The graph, for few rows, and a native form for many where there is a faster one."""
+    """The graph, for few rows, and a native form for many where there is a faster one.
+
+    `shares` is a forest as a booster that gives the share of frauds: reasons are made from it.
+    """
 
     onnx: bytes
     native: NativeForm | None = None
     rows_at_once: int = ROWS_AT_ONCE
+    shares: bytes | None = None
 
 
 class Graph:

@@ -41,6 +41,13 @@ class Native(Part):
     from_rows: int
 
 
+class ReasonsForm(Part):
+    """What reasons are made from: the native form, or a forest as a booster of its shares."""
+
+    kind: Literal["booster", "linear", "forest"]
+    file: FileName
+
+
 class Reference(Part):
     """How one feature was distributed in training: what drift is measured against."""
 
@@ -73,6 +80,7 @@ class Manifest(Part):
     graph: FileName
     rows_at_once: Annotated[int, Field(ge=1)]
     native: Native | None
+    reasons: ReasonsForm | None
     pipeline: FileName
     files: dict[FileName, FileDigest]
     metrics: dict[str, float]

@@ -15,11 +15,14 @@ from fraudloop.errors import BundleError
 from fraudloop.model import manifest as manifests
 from fraudloop.model.bundle import Bundle, digests
 from fraudloop.model.compile import compile_pipeline
-from fraudloop.model.manifest import Manifest, Reference, Smoke
+from fraudloop.model.graph import Compiled
+from fraudloop.model.manifest import Manifest, Native, ReasonsForm, Reference, Smoke
+from fraudloop.model.reasons import SUM_TOLERANCE, explainer
 from fraudloop.model.scorer import TOLERANCE, Scorer, native_form
 
 GRAPH = "compiled/model.onnx"
 PIPELINE = "model.joblib"
+REASONS = "compiled/reasons.ubj"
 NATIVE = {"booster": "compiled/booster.ubj", "linear": "compiled/linear.json"}
 LIBRARIES = (
     "imbalanced-learn",
@@ -30,6 +33,8 @@ LIBRARIES = (
     "scipy",
     "xgboost-cpu",
 )
+# Of each kind: the booster takes half a second for so many.
+ROWS_OF_REASONS = 250
 QUANTILES = np.linspace(0, 1, 21)
 
 Features = NDArray[np.float32]
@@ -55,16 +60,14 @@ def package(
 
     Its calibration goes into the manifest. `test_scores` are its own scores of the `test` features,
     calibrated: the compiled forms must give every one of them to 1e-6, or there is no bundle.
+    Reasons must add up to the log-odds of a sample of them.
     """
     import joblib
 
     pipeline = joblib.load(io.BytesIO(dumped))
     compiled = compile_pipeline(pipeline, len(card.feature_names))
-    files = {PIPELINE: dumped, GRAPH: compiled.onnx}
-    native = None
-    if compiled.native is not None:
-        native = native_form(compiled.native.kind, NATIVE[compiled.native.kind])
-        files[native.file] = compiled.native.content
+    native, reasons, further = _forms(compiled)
+    files = {PIPELINE: dumped, GRAPH: compiled.onnx} | further
     manifest = Manifest(
         card=card,
         synthetic=synthetic,
@@ -75,6 +78,7 @@ def package(
         graph=GRAPH,
         rows_at_once=compiled.rows_at_once,
         native=native,
+        reasons=reasons,
         pipeline=PIPELINE,
         files=digests(files),
         metrics=dict(metrics),
@@ -83,7 +87,9 @@ def package(
         smoke=_smoke(test, test_scores),
         versions={"fraudloop": __version__} | {name: version(name) for name in LIBRARIES},
     )
-    require_agreement(made := _bundle(manifest, files), test, test_scores)
+    made = _bundle(manifest, files)
+    require_agreement(made, test, test_scores)
+    require_reasons(made, test[_telling(test_scores)])
     return made
 
 
@@ -101,6 +107,22 @@ def require_agreement(bundle: Bundle, features: Features, scores: Scores) -> Non
                 f"{difference.max():.2g} on test row {int(difference.argmax())}, more than "
                 f"{TOLERANCE:g}: leave its estimator out of params.yaml, and report this"
             )
+
+
+def require_reasons(bundle: Bundle, features: Features) -> None:
+    """Refuse a bundle whose reasons for any row add up to something else than its log-odds."""
+    scorer = Scorer(bundle)
+    log_odds = scorer.log_odds(features)
+    made = explainer(bundle, scorer.log_odds)
+    if made is None:
+        return
+    misses = made.misses(features, log_odds)
+    if not misses.max() <= SUM_TOLERANCE:
+        raise BundleError(
+            f"the reasons of {bundle.manifest.candidate} miss a test row's log-odds by "
+            f"{misses.max():.2g}, more than {SUM_TOLERANCE:g}: leave its estimator out of "
+            "params.yaml, and report this"
+        )
 
 
 def reference(names: tuple[str, ...], features: Features) -> dict[str, Reference]:
@@ -122,6 +144,24 @@ def _smoke(features: Features, scores: Scores) -> Smoke:
     """The least certain score is the one that moves most when anything in the model does."""
     row = int(np.argmin(np.abs(scores - 0.5)))
     return Smoke(features=tuple(features[row].tolist()), score=float(scores[row]))
+
+
+def _telling(scores: Scores) -> NDArray[np.intp]:
+    """The rows with the highest scores, whose reasons people read, and others of every score."""
+    order = np.argsort(-scores, kind="stable")
+    others = np.linspace(0, len(order) - 1, min(ROWS_OF_REASONS, len(order))).astype(np.intp)
+    return np.union1d(order[:ROWS_OF_REASONS], order[others])
+
+
+def _forms(compiled: Compiled) -> tuple[Native | None, ReasonsForm | None, dict[str, bytes]]:
+    """What scores many rows and what reasons are made from, and the files that these are."""
+    if compiled.shares is not None:
+        return None, ReasonsForm(kind="forest", file=REASONS), {REASONS: compiled.shares}
+    if compiled.native is None:
+        return None, None, {}
+    native = native_form(compiled.native.kind, NATIVE[compiled.native.kind])
+    reasons = ReasonsForm(kind=native.kind, file=native.file)
+    return native, reasons, {native.file: compiled.native.content}
 
 
 def _bundle(manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:

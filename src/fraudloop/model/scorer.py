@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from fraudloop.dataset.features import Columns, encode
 from fraudloop.errors import BundleError
 from fraudloop.model.bundle import Bundle
+from fraudloop.model.contributions import loaded
 from fraudloop.model.graph import INPUT, OUTPUT
 from fraudloop.model.manifest import Native
+from fraudloop.model.reasons import Explainer, Reasons, explainer
 
 Features = NDArray[np.float32]
 Scores = NDArray[np.float64]
@@ -53,6 +55,12 @@ class Scorer:
         if native is not None and len(features) >= native.from_rows:
             return self._native(features)
         return self._graph_in_blocks(features)
+
+    def reasons(self, features: Features) -> Reasons | None:
+        """What each feature adds to each row's log-odds; None where these are no sum of terms."""
+        if self._explainer is None:
+            return None
+        return self._explainer.reasons(features, self.log_odds(features))
 
     def by_graph(self, features: Features) -> Scores:
         """By the compiled graph: the fastest for few rows, and by several threads for many."""
@@ -109,6 +117,10 @@ class Scorer:
         self._prove(lambda features: self._calibrated(form(features)))
         return form
 
+    @cached_property
+    def _explainer(self) -> Explainer | None:
+        return explainer(self.bundle, self.log_odds)
+
 
 def native_form(kind: str, file: str) -> Native:
     """What a manifest says of a native form."""
@@ -133,9 +145,7 @@ def _session(bundle: Bundle) -> Any:
 
 
 def _booster(content: bytes, threads: int) -> Callable[[Features], LogOdds]:
-    import xgboost
-
-    booster = xgboost.Booster({"nthread": threads}, model_file=bytearray(content))
+    booster = loaded(content, threads)
 
     def log_odds(features: Features) -> LogOdds:
         margins = booster.inplace_predict(features, predict_type="margin")
