@@ -9,21 +9,27 @@ shell_scripts = $$(find . \( -name .venv -o -name .cache -o -name .git -o -name 
 
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install run test check bench bench-tune lock clean
+.PHONY: help install run serve predict test check bench bench-tune bench-serving image image-tar lock clean
 
 help: ## List what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 install: ## Install what Pipfile.lock pins into .venv (PYTHON=… takes that Python)
 	@scripts/install.sh
 
-run: install ## Run the pipeline, predict for payload.json, say where the results are
+run: install ## Run the pipeline, serve payload.json once, say where the results are
 	@test -e .git || grep -qs no_scm .dvc/config.local || $(in_venv) dvc config --local core.no_scm true
 	@$(in_venv) dvc repro
-	@$(in_venv) fraudloop predict ml/input/api/payload.json
+	@scripts/try_serving.sh
 	@printf '%s\n' '' 'report       $(output)/report.html' 'model card   $(output)/model-card.md' \
 		'metrics      $(output)/metrics.json' 'plots        $(output)/plots/' \
 		'data report  $(output)/data-report.json'
+
+serve: install ## Serve the model on http://127.0.0.1:8080 (PORT=…), in Docker where an engine answers
+	@scripts/serve.sh
+
+predict: install ## Let the server of `make serve` decide payload.json
+	@$(in_venv) fraudloop predict --server http://127.0.0.1:$(or $(PORT),8080) ml/input/api/payload.json
 
 test: install ## Run every test this machine can run, and say which it cannot and why
 	@$(in_venv) python -m pytest
@@ -41,9 +47,18 @@ bench: install ## Measure the pipeline: time, memory, how both grow
 bench-tune: install ## Measure what ten minutes of `fraudloop tune` find from a cold start
 	@$(in_venv) python bench/tuning.py
 
+bench-serving: install ## Measure the server beside a bare one (PEERS=yes: and beside others)
+	@$(in_venv) python bench/serving.py $(if $(PEERS),--peers)
+
+image: ## Build the Docker image around the model
+	@scripts/image.sh
+
+image-tar: ## Build it, and write it to dist/ for `docker load`
+	@scripts/image.sh tar
+
 lock: ## Pin the newest versions the Pipfile allows (needs Python 3.11)
 	@scripts/lock.sh
 
 clean: ## Remove .venv and every cache; data, models and DVC's cache stay
-	@rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist src/*.egg-info
+	@rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis build dist src/*.egg-info
 	@find src tests scripts bench -type d -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

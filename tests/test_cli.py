@@ -23,7 +23,11 @@ from fraudloop.model import bundle as bundles
 from fraudloop.model.scorer import Scorer
 from tests.fitted import ROOT, bundle_of, card, start_python, told
 
-COMMANDS = ("get-data", "preprocess", "train", "evaluate", "package", "tune", "predict")
+COMMANDS = (
+    *("get-data", "preprocess", "train", "evaluate", "package", "tune"),
+    *("predict", "serve", "users"),
+)
+USERS = ("add", "list", "remove")
 
 
 @pytest.fixture
@@ -63,11 +67,13 @@ def refusal(captured: tuple[str, str]) -> str:
     return err.removeprefix("fraudloop: ").rstrip("\n")
 
 
-def test_the_commands_are_the_stages_the_experiments_and_the_decisions() -> None:
+def test_the_commands_are_those_of_the_contract_as_far_as_they_are_built() -> None:
     assert tuple(get_command(cli.app).commands) == COMMANDS  # type: ignore[attr-defined]  # typer says less of it than it is
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+@pytest.mark.parametrize(
+    "command", [(), *((name,) for name in COMMANDS), *(("users", name) for name in USERS)]
+)
 def test_every_command_has_help(
     command: tuple[str, ...],
     monkeypatch: pytest.MonkeyPatch,
@@ -77,7 +83,7 @@ def test_every_command_has_help(
     out, err = capsys.readouterr()
     assert err == ""
     assert " ".join(["fraudloop", *command]) in out
-    listed = command or COMMANDS
+    listed = {(): COMMANDS, ("users",): USERS}.get(command, command)
     assert all(name in out for name in listed)
 
 
@@ -122,7 +128,8 @@ def every_error() -> list[tuple[type[errors.FraudloopError], int]]:
         errors.FraudloopError,
         *errors.FraudloopError.__subclasses__(),
     ]
-    return [(kind, 2 if kind.__name__ in ("ParamsError", "CardError") else 1) for kind in kinds]
+    usage = ("ParamsError", "SettingsError", "CardError")
+    return [(kind, 2 if kind.__name__ in usage else 1) for kind in kinds]
 
 
 @pytest.mark.parametrize(("kind", "code"), every_error())

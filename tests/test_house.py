@@ -30,13 +30,15 @@ OWN = sorted(
 
 # From the top floor down. Whoever adds a room says here where it is.
 FLOORS = (
+    ("__main__",),
     ("cli",),
     ("stages", "decisions", "evaluation", "tuning"),
+    ("serving",),
     ("artifacts", "tracking"),
     ("training",),
     ("model",),
     ("dataset",),
-    ("params",),
+    ("params", "users"),
     ("documents",),
     ("settings", "errors", "files", "progress"),
 )

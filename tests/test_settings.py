@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from fraudloop.settings import Settings, kaggle_login, let_idle_threads_sleep, without_home
+from fraudloop.errors import SettingsError
+from fraudloop.settings import (
+    Serving,
+    Settings,
+    kaggle_login,
+    let_idle_threads_sleep,
+    without_home,
+)
 
 
 @pytest.mark.parametrize(
@@ -102,3 +109,40 @@ def test_idle_threads_sleep_unless_told_otherwise(
         monkeypatch.delenv("OMP_WAIT_POLICY")
     let_idle_threads_sleep()
     assert os.environ["OMP_WAIT_POLICY"] == after
+
+
+def test_a_server_is_set_by_its_environment_and_has_a_default_for_all_of_it() -> None:
+    assert Serving.read({}) == Serving()
+    said = Serving.read(
+        {
+            "FRAUDLOOP_AUTH": "basic",
+            "FRAUDLOOP_USERS": "some/users.yaml",
+            "FRAUDLOOP_RATE_LIMIT": "12.5",
+            "FRAUDLOOP_CONCURRENCY": "3",
+            "FRAUDLOOP_MAX_BODY_BYTES": "1e6",
+            "FRAUDLOOP_MAX_ROWS": "10",
+            "FRAUDLOOP_MAX_EXPLAINED": "5",
+            "FRAUDLOOP_BODY_SECONDS": "0.5",
+            "FRAUDLOOP_THREADS": "2",
+        }
+    )
+    assert said == Serving("basic", Path("some/users.yaml"), 12.5, 3, 1_000_000, 10, 5, 0.5, 2)
+    assert Serving.read({"FRAUDLOOP_AUTH": " ", "FRAUDLOOP_MAX_ROWS": ""}) == Serving()
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"FRAUDLOOP_AUTH": "digest"}, "FRAUDLOOP_AUTH is 'digest': set it to basic or none"),
+        ({"FRAUDLOOP_AUTH": "basic"}, "set FRAUDLOOP_USERS"),
+        ({"FRAUDLOOP_CONCURRENCY": "0"}, "FRAUDLOOP_CONCURRENCY is '0': give a number of at least"),
+        ({"FRAUDLOOP_RATE_LIMIT": "-1"}, "FRAUDLOOP_RATE_LIMIT is '-1'"),
+        ({"FRAUDLOOP_RATE_LIMIT": "nan"}, "FRAUDLOOP_RATE_LIMIT is 'nan'"),
+        ({"FRAUDLOOP_MAX_ROWS": "inf"}, "FRAUDLOOP_MAX_ROWS is 'inf'"),
+        ({"FRAUDLOOP_THREADS": "two"}, "FRAUDLOOP_THREADS is 'two'"),
+    ],
+)
+def test_a_wrong_setting_of_a_server_is_named(environment: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Serving.read(environment)
+    assert said in str(caught.value)

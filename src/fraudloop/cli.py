@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fraudloop import __version__
-from fraudloop.errors import CardError, FraudloopError, ParamsError
+from fraudloop.errors import CardError, FraudloopError, ParamsError, SettingsError, UsersError
 from fraudloop.settings import let_idle_threads_sleep
 
 if TYPE_CHECKING:
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
 # Heavy imports stand inside the commands: `fraudloop --help` answers before they would be loaded.
 
-EXIT_CODES: dict[type[FraudloopError], int] = {ParamsError: 2, CardError: 2, FraudloopError: 1}
+EXIT_CODES: dict[type[FraudloopError], int] = {
+    ParamsError: 2,
+    SettingsError: 2,
+    CardError: 2,
+    FraudloopError: 1,
+}
 USAGE = 2
 INTERRUPTED = 130
 
@@ -32,6 +38,9 @@ app = typer.Typer(
 STAGES = "Stages, in the order of dvc.yaml"
 EXPERIMENTS = "Experiments"
 DECISIONS = "Decisions"
+USERS = "Users"
+BUNDLE = typer.Option(help="A bundle; the pipeline's own if left out.")
+SHA256 = typer.Option(help="What the bundle's manifest must be.")
 
 
 def main() -> None:
@@ -153,20 +162,105 @@ def tune(
 
 @app.command(rich_help_panel=DECISIONS)
 def predict(
-    transactions: Annotated[Path, typer.Argument(help='JSON: {"<id>": {"<column>": …}, …}')],
-    bundle: Annotated[
-        Path | None, typer.Option(help="A bundle; the pipeline's own if left out.")
+    transactions: Annotated[Path, typer.Argument(help="JSON, in any dialect of POST /predict.")],
+    bundle: Annotated[Path | None, BUNDLE] = None,
+    sha256: Annotated[str | None, SHA256] = None,
+    server: Annotated[
+        str | None, typer.Option(help="Ask this server instead: http://127.0.0.1:8080.")
     ] = None,
-    sha256: Annotated[str | None, typer.Option(help="What the bundle's manifest must be.")] = None,
 ) -> None:
     """Score a few transactions of a file, and print the answer as JSON."""
-    from fraudloop.decisions import answer, read_transactions
-    from fraudloop.model import bundle as bundles
-    from fraudloop.model.scorer import Scorer
+    from fraudloop import decisions
 
-    loaded = bundles.load(bundle or _params().paths.output, sha256=sha256)
-    made = answer(Scorer(loaded), read_transactions(transactions))
-    typer.echo(json.dumps(made, indent=2))
+    if server is not None:
+        answer = decisions.asked_of(server, transactions)
+    else:
+        answer = decisions.made_here(transactions, bundle or _params().paths.output, sha256)
+    typer.echo(json.dumps(answer, indent=2))
+
+
+@app.command(rich_help_panel=DECISIONS)
+def serve(
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
+    bundle: Annotated[Path | None, BUNDLE] = None,
+    sha256: Annotated[str | None, SHA256] = None,
+) -> None:
+    """Answer over HTTP: /predict and its dialects, /docs, /metrics (docs/api.md)."""
+    from fraudloop.serving.options import Options
+    from fraudloop.serving.server import serve
+    from fraudloop.settings import Serving
+
+    directory = bundle or _params().paths.output
+    serve(host, port, Options(directory, sha256, workers, Serving.read()))
+
+
+users_app = typer.Typer(name="users", help="Who may do what on the server.", no_args_is_help=True)
+app.add_typer(users_app, rich_help_panel=USERS)
+UsersPath = Annotated[
+    Path | None, typer.Option("--file", help="The users file; FRAUDLOOP_USERS if left out.")
+]
+
+
+@users_app.command("add")
+def add_user(
+    name: Annotated[str, typer.Argument(help="Letters, digits, and . _ @ - inside.")],
+    role: Annotated[list[str], typer.Option(help="scorer, analyst, operator, admin; repeatable.")],
+    file: UsersPath = None,
+) -> None:
+    """Add a user; the password is asked for, or read from stdin when that is no terminal."""
+    from fraudloop import users
+
+    path = _users_path(file)
+    users.add(path, name, _new_password(), role)
+    _say(f"{path}: added {name}")
+
+
+@users_app.command("list")
+def list_users(file: UsersPath = None) -> None:
+    """Print every user with the roles it has."""
+    from fraudloop import users
+
+    for name, user in sorted(users.load(_users_path(file)).items()):
+        typer.echo(f"{name}\t{', '.join(sorted(user.roles))}")
+
+
+@users_app.command("remove")
+def remove_user(
+    name: Annotated[str, typer.Argument(help="As `fraudloop users list` prints it.")],
+    file: UsersPath = None,
+) -> None:
+    """Remove a user, who is refused from then on."""
+    from fraudloop import users
+
+    path = _users_path(file)
+    users.remove(path, name)
+    _say(f"{path}: removed {name}")
+
+
+def _users_path(file: Path | None) -> Path:
+    from fraudloop.settings import Serving
+
+    path = file or Serving.read().users
+    if path is None:
+        raise UsersError("no users file is named: give --file, or set FRAUDLOOP_USERS")
+    return path
+
+
+def _new_password() -> str:
+    """Ask twice on a terminal; take the line that a program sends."""
+
+    if sys.stdin.isatty():
+        try:
+            return str(
+                typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+            )
+        except typer.Abort:  # Ctrl-C at the prompt
+            raise KeyboardInterrupt from None
+    with suppress(UnicodeDecodeError):
+        return sys.stdin.buffer.readline().decode().rstrip("\r\n")
+    raise UsersError("the password on stdin is not text: send it in UTF-8")
 
 
 def _params() -> Params:

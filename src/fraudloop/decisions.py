@@ -1,54 +1,64 @@
-"""A few transactions → the answer that every face gives: predictions, scores, ids, version."""
+"""Transactions in a file → the answer, made here or by a server."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
-from fraudloop.dataset.records import columns_of
-from fraudloop.errors import DataError
+from fraudloop.errors import DataError, FraudloopError
+from fraudloop.model import bundle as bundles
 from fraudloop.model.scorer import Scorer
+from fraudloop.serving.answers import answer
+from fraudloop.serving.dialects import Dialects
+
+MOST_ROWS = 1_000_000
+PATIENCE = 60.0  # seconds
 
 
-def answer(scorer: Scorer, transactions: Mapping[str, Any]) -> dict[str, Any]:
-    """Decide transactions given by id."""
-    manifest = scorer.bundle.manifest
-    scores = scorer.scores(columns_of(manifest.card, transactions))
-    predictions = scorer.predictions(scores)
-    trained_on = "synthetic data" if manifest.synthetic else manifest.card.id
-    return {
-        "predictions": predictions.tolist(),
-        "scores": [float(score) for score in scores],
-        "ids": list(transactions),
-        "threshold": manifest.threshold,
-        "model_version": scorer.bundle.version,
-        "message": f"{int(predictions.sum())} of {len(predictions)} transactions are predicted "
-        f"to be fraud, by a model trained on {trained_on}",
-    }
+def made_here(transactions: Path, bundle: Path, sha256: str | None) -> dict[str, Any]:
+    """Decide the transactions of a file with a bundle."""
+    scorer = Scorer(bundles.load(bundle, sha256=sha256))
+    dialects = Dialects(scorer.bundle.manifest.card, most_rows=MOST_ROWS)
+    return answer(scorer, dialects.read(_read(transactions)))
 
 
-def read_transactions(path: Path) -> dict[str, Any]:
-    """The transactions of a JSON file, by id."""
+def asked_of(server: str, transactions: Path) -> dict[str, Any]:
+    """Let a server decide the transactions of a file."""
+    if not server.startswith(("http://", "https://")):
+        raise FraudloopError(f"{server!r} is no server's address: give http://HOST:PORT")
+    asking = urllib.request.Request(  # noqa: S310  # the scheme is one of two
+        server.rstrip("/") + "/predict",
+        data=_read(transactions),
+        headers={"Content-Type": "application/json"},
+    )
     try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_each_once)
+        with urllib.request.urlopen(asking, timeout=PATIENCE) as answered:  # noqa: S310  # as above
+            made: dict[str, Any] = json.load(answered)
+            return made
+    except urllib.error.HTTPError as error:
+        raise FraudloopError(f"{server} refused it with {error.code}: {_reason(error)}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise FraudloopError(
+            f"{server} does not answer ({reason}): start one with `make serve`"
+        ) from error
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    text = error.read(2000).decode("utf-8", "replace")
+    try:
+        return str(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        return text or str(error.reason)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except OSError as error:
         raise DataError(
             f"no transactions at {path} ({error.strerror}): name a JSON file"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON ({error}): correct it") from error
-    if not isinstance(content, dict):
-        raise DataError(f'{path} is not {{"<id>": {{"<column>": …}}, …}}: write it so')
-    return content
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object's members; JSON would let the last of two equal names win in silence."""
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice!r} stands twice in one object")
-    return members

@@ -1,0 +1,61 @@
+"""Rows of features → the answer that every face gives: predictions, scores, ids, version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fraudloop.model.manifest import Manifest
+from fraudloop.model.reasons import Reasons
+from fraudloop.model.scorer import Scorer
+from fraudloop.serving.asked import Asked
+
+
+def answer(
+    scorer: Scorer, asked: Asked, *, explain: bool = False, top: int | None = None
+) -> dict[str, Any]:
+    """Decide what was asked; `explain` adds what each feature contributed, the largest first."""
+    manifest = scorer.bundle.manifest
+    scores = scorer.score_features(asked.features)
+    predictions = scorer.predictions(scores).tolist()
+    made: dict[str, Any] = {
+        "predictions": predictions,
+        "scores": scores.tolist(),
+        "ids": asked.ids,
+        "threshold": manifest.threshold,
+        "model_version": scorer.bundle.version,
+        "message": _message(manifest, predictions),
+    }
+    if asked.single:
+        made["prediction"] = predictions[0]
+    if explain:
+        made |= _explained(manifest, scorer.reasons(asked.features), top)
+    return made
+
+
+def _message(manifest: Manifest, predictions: list[int]) -> str:
+    trained_on = "synthetic data" if manifest.synthetic else manifest.card.id
+    many, frauds = len(predictions), sum(predictions)
+    are = "transaction is" if many == 1 else "transactions are"
+    return f"{frauds} of {many} {are} predicted to be fraud, by a model trained on {trained_on}"
+
+
+def _explained(manifest: Manifest, reasons: Reasons | None, top: int | None) -> dict[str, Any]:
+    if reasons is None:
+        return {
+            "reasons": None,
+            "base_value": None,
+            "message": f"a model of this kind ({manifest.candidate}) gives scores without reasons",
+        }
+    order = np.argsort(-np.abs(reasons.terms), axis=1, kind="stable")[:, :top]
+    return {
+        "reasons": [
+            [
+                {"feature": manifest.features[place], "contribution": float(terms[place])}
+                for place in places
+            ]
+            for terms, places in zip(reasons.terms, order, strict=True)
+        ],
+        "base_value": reasons.base_value,
+    }

@@ -1,0 +1,194 @@
+"""The HTTP application: which route is answered by what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.telemetry import TelemetryConfig
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from fraudloop import __version__
+from fraudloop.errors import FraudloopError, UsersError
+from fraudloop.serving import openapi
+from fraudloop.serving.auth import Gate
+from fraudloop.serving.front import FAILED, Front
+from fraudloop.serving.limits import Limits
+from fraudloop.serving.live import Live
+from fraudloop.serving.log import Log, catch_others
+from fraudloop.serving.metrics import Metrics
+from fraudloop.serving.options import Options
+from fraudloop.serving.refusals import RequestError, as_request_error
+from fraudloop.serving.scoring import Desk, Scoring, alone, by_id, in_full
+from fraudloop.serving.watch import identity, lifespan
+from fraudloop.settings import Serving
+from fraudloop.users import User, Users, UsersFile
+
+# OpenTelemetry's exporters, set up by the environment, could carry transactions elsewhere.
+SILENT: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "auto_configure": False,
+}
+BODIES_AT_ONCE = 8  # of the largest size that is allowed
+SENTENCES = {
+    404: "there is no {path} here: see /docs",
+    405: "{path} does not take {method}: see /docs",
+}
+
+
+def create(options: Options) -> Front:
+    """The application of one worker, with its model loaded."""
+    log = Log()
+    catch_others(log)
+    settings = options.settings
+    live = Live(
+        options.bundle,
+        sha256=options.sha256,
+        most_rows=settings.max_rows,
+        threads=settings.threads,
+    )
+    metrics = Metrics(together=options.workers > 1)
+    metrics.decides(*identity(live))
+    limits = Limits(
+        rate=settings.rate_limit / options.workers,
+        at_once=settings.concurrency,
+        bytes_at_once=BODIES_AT_ONCE * settings.max_body_bytes,
+    )
+    desk = Desk(live, limits, metrics, settings)
+    gate = Gate(_users(settings, log))
+    app = FastAPIOffline(
+        docs_url="/docs",
+        redoc_url=None,
+        title="fraudloop",
+        telemetry=SILENT,
+        version=__version__,
+        lifespan=lifespan(live, metrics, log, [gate.close, desk.pool.shutdown]),
+        redirect_slashes=False,
+    )
+    scoring = {
+        "/predict": (Scoring(desk, in_full), ("POST", "GET")),
+        "/invocations": (Scoring(desk, by_id, unnamed=True), ("POST",)),
+        "/predict_fraud": (Scoring(desk, alone), ("POST",)),
+    }
+    for path, (endpoint, methods) in scoring.items():
+        app.router.routes.append(Route(path, endpoint, methods=list(methods)))
+    _add_probes(app, live, metrics)
+    _add_descriptions(app, live)
+    _add_refusals(app)
+    app.openapi = lambda: openapi.document(app, live.snapshot.bundle.manifest)  # type: ignore[method-assign]  # as FastAPI's manual does
+    paths = {route.path for route in app.routes if isinstance(route, Route)}
+    return Front(
+        app,
+        direct={
+            (method, path): endpoint
+            for path, (endpoint, methods) in scoring.items()
+            for method in methods
+        },
+        routes=frozenset(paths),
+        gate=gate,
+        open_house=settings.auth != "basic",
+        metrics=metrics,
+        log=log,
+    )
+
+
+def _users(settings: Serving, log: Log) -> Users:
+    if settings.users is None:
+        return _Nobody()
+
+    def report(fault: UsersError) -> None:
+        log("users", level="error", message=str(fault))
+
+    return UsersFile(settings.users, report)
+
+
+class _Nobody:
+    """The users of a server that was told of none."""
+
+    def find(self, name: str) -> User | None:
+        """Nobody is found."""
+        return None
+
+
+def _add_probes(app: FastAPI, live: Live, metrics: Metrics) -> None:
+    """What those ask who run the server."""
+
+    @app.get("/ping", tags=["probes"])
+    @app.get("/health-check/liveness", tags=["probes"])
+    async def alive() -> dict[str, Any]:
+        """Whether the process answers."""
+        return {"data": {"status": "ok"}}
+
+    @app.get("/health", tags=["probes"], response_class=PlainTextResponse)
+    async def health() -> str:
+        """Whether the process answers, in one word."""
+        return "OK"
+
+    @app.get("/ready", tags=["probes"])
+    async def ready() -> dict[str, Any]:
+        """Which model decides; in `detail`, why a newer bundle does not."""
+        return {
+            "status": "ready",
+            "model_version": live.snapshot.bundle.version,
+            "detail": [] if live.fault is None else [live.fault],
+        }
+
+    @app.get("/metrics", tags=["probes"], response_class=PlainTextResponse)
+    async def counted() -> Response:
+        """What was counted, for Prometheus."""
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_descriptions(app: FastAPI, live: Live) -> None:
+    """What those ask who use it."""
+
+    @app.get("/hello", tags=["users"], response_class=PlainTextResponse)
+    async def hello() -> str:
+        """Whether your name and password are right."""
+        return "hello"
+
+    @app.get("/model", tags=["model"])
+    async def model() -> dict[str, Any]:
+        """The model that decides: version, figures, threshold, card."""
+        bundle = live.snapshot.bundle
+        manifest = bundle.manifest
+        return {
+            "version": bundle.version,
+            "candidate": manifest.candidate,
+            "synthetic": manifest.synthetic,
+            "threshold": manifest.threshold,
+            "metrics": manifest.metrics,
+            "features": manifest.features,
+            "card": manifest.card.model_dump(mode="json", exclude={"synthetic"}, exclude_none=True),
+        }
+
+    @app.get("/get_model_ver", tags=["model"])
+    async def version() -> dict[str, str]:
+        """The version of the model that decides."""
+        return {"version": live.snapshot.bundle.version}
+
+
+def _add_refusals(app: FastAPI) -> None:
+    """Whatever goes wrong is told in the same shape."""
+
+    async def told(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            sentence = SENTENCES.get(error.status_code, "the request was refused: see /docs")
+            place = {"path": request.url.path[:80], "method": request.method}
+            refusal = RequestError(
+                error.status_code, sentence.format(**place), headers=error.headers
+            )
+        elif isinstance(error, FraudloopError):
+            refusal = as_request_error(error)
+        else:
+            refusal = FAILED
+        content = {"error": str(refusal), "detail": refusal.detail}
+        return JSONResponse(content, refusal.status, refusal.headers)
+
+    for kind in (HTTPException, FraudloopError, Exception):
+        app.add_exception_handler(kind, told)

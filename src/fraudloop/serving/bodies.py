@@ -1,0 +1,84 @@
+"""A request's body: of the right type, not too large, and here in time, or refused."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fraudloop.serving.limits import Limits
+from fraudloop.serving.refusals import RequestError
+from fraudloop.serving.replies import Receive, Scope, header
+from fraudloop.settings import Serving
+
+UTF8 = {"utf-8", "utf8", "us-ascii", "ascii"}
+
+
+class ClientGone(Exception):  # noqa: N818  # no error: nobody is there to be told
+    """The client hung up before its request was whole."""
+
+
+async def body_of(
+    scope: Scope, receive: Receive, limits: Limits, settings: Serving
+) -> bytes | bytearray:
+    """The whole body of a request."""
+    _require_json(scope)
+    most = settings.max_body_bytes
+    declared = header(scope, b"content-length")
+    if declared is not None and int(declared) > most:
+        raise _too_large(most)
+    held = 0
+    try:
+        async with asyncio.timeout(settings.body_seconds):
+            message = await receive()
+            if not message.get("more_body") and message["type"] == "http.request":
+                body: bytes = message["body"]
+                if len(body) > most:
+                    raise _too_large(most)
+                return body
+            whole = bytearray()
+            while True:
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                part = message.get("body", b"")
+                if len(whole) + len(part) > most:
+                    raise _too_large(most)
+                limits.hold(len(part))
+                held += len(part)
+                whole += part
+                if not message.get("more_body"):
+                    return whole
+                message = await receive()
+    except TimeoutError as error:
+        raise RequestError(
+            408, f"the body was not here after {settings.body_seconds:g} s: send it faster"
+        ) from error
+    finally:
+        limits.release(held)
+
+
+def _too_large(most: int) -> RequestError:
+    return RequestError(
+        413,
+        f"the body is larger than {most:,} bytes: send it in parts, or score it with "
+        "`fraudloop batch`",
+    )
+
+
+def _require_json(scope: Scope) -> None:
+    encoding = header(scope, b"content-encoding")
+    if encoding is not None and encoding.strip().lower() != b"identity":
+        raise RequestError(415, "the body is compressed: send it as plain JSON")
+    given = header(scope, b"content-type")
+    if given is None or given == b"application/json":
+        return
+    kind, *parameters = given.decode("latin-1").lower().split(";")
+    kind = kind.strip()
+    if kind != "application/json" and not (
+        kind.startswith("application/") and kind[-5:] == "+json"
+    ):
+        raise RequestError(
+            415, f"the body is sent as {kind[:80]!r}: send Content-Type: application/json"
+        )
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip().strip('"') not in UTF8:
+            raise RequestError(415, f"the body's charset is {value.strip()[:40]!r}: send UTF-8")

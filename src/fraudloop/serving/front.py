@@ -1,0 +1,115 @@
+"""What every request passes first and last: who sent it, the clock, the log, the metrics."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from time import perf_counter
+from typing import Any
+
+from fraudloop.serving.auth import Gate, require
+from fraudloop.serving.log import Log
+from fraudloop.serving.metrics import Metrics
+from fraudloop.serving.refusals import RequestError
+from fraudloop.serving.replies import Message, Receive, Scope, Send, header, refuse
+from fraudloop.users import Role
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# Whoever runs the server asks these without a password: they tell nothing of what it decides.
+PROBES = frozenset({"/ping", "/health", "/health-check/liveness", "/ready"})
+SCORING = frozenset({"/predict", "/predict_fraud", "/invocations"})
+FOR_USERS = frozenset({"/hello"})
+METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
+OTHER = "other"
+CLIENT_GONE = 499  # as nginx counts those who hung up before their answer
+
+FAILED = RequestError(500, "the server failed at this: its log has the reason, by the request's id")
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+
+class Front:
+    """Wraps the whole application.
+
+    `direct` are applications by method and path that need nothing of the framework's: it would take
+    half of their time. `gate` checks users; `open_house` lets everybody in but where a user is
+    asked for by name.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        direct: Mapping[tuple[str, str], App],
+        routes: frozenset[str],
+        gate: Gate,
+        open_house: bool,
+        metrics: Metrics,
+        log: Log,
+    ) -> None:
+        self._app = app
+        self._direct = direct
+        self._routes = routes
+        self._door = gate
+        self._open_house = open_house
+        self._metrics = metrics
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and note how it went."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = perf_counter()
+        given = header(scope, b"x-request-id")
+        own = given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8).encode()
+        note: dict[str, Any] = {}
+        scope["note"] = note
+        status = CLIENT_GONE
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", own)]
+            await send(message)
+
+        path: str = scope["path"]
+        try:
+            await self._admit(scope, path, note)
+            app = self._direct.get((scope["method"], path), self._app)
+            await app(scope, receive, sent)
+        except RequestError as error:
+            await refuse(sent, error)
+        except Exception:
+            if status == CLIENT_GONE:  # nothing was sent yet
+                await refuse(sent, FAILED)
+            raise  # to uvicorn, which logs it
+        finally:
+            seconds = perf_counter() - started
+            route = path if path in self._routes else OTHER
+            method = scope["method"] if scope["method"] in METHODS else OTHER
+            self._metrics.answered(route, method, status, seconds)
+            client = scope.get("client")
+            self._log(
+                "request",
+                request_id=own.decode(),
+                method=method,
+                route=route,
+                status=status,
+                ms=round(seconds * 1000, 3),
+                client=client[0] if client else None,
+                **note,
+            )
+
+    async def _admit(self, scope: Scope, path: str, note: dict[str, Any]) -> None:
+        if path in PROBES or (self._open_house and path not in FOR_USERS):
+            return
+        client = scope.get("client")
+        origin = client[0] if client else "a socket"
+        user = await self._door.admit(header(scope, b"authorization"), origin)
+        note["user"] = user.name
+        if path in SCORING:
+            require(user, Role.SCORER)

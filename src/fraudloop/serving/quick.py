@@ -1,0 +1,220 @@
+"""The quick road from a body to features: decoders made from the card, and no word of refusal.
+
+It takes well-formed bodies only, and gives up on any other: who is right then, and what is wrong,
+the patient road says (`dialects.py`). Whatever both take, both must read alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from operator import attrgetter, itemgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, Struct, UnsetType
+
+from fraudloop.dataset.card import MEASURED, Card, as_text
+from fraudloop.dataset.features import LARGEST, encode, row_encoder
+from fraudloop.dataset.records import Id, naming, needed
+from fraudloop.errors import DataError
+from fraudloop.model.scorer import Features
+from fraudloop.serving.asked import Asked
+
+JSONDecoder = msgspec.json.Decoder[Any]
+Values = Sequence[float | str | int]
+
+# Where a body begins: a list, or an object and its first name.
+_BEGINNING = re.compile(rb'\s*(?:(\[)|\{\s*"([^"\\]*)")')
+_SPLIT = (b"columns", b"index", b"data")
+SPLITS_REMEMBERED = 32
+
+
+class _Featured(Struct, forbid_unknown_fields=True):
+    features: msgspec.Raw
+
+
+class _Split(Struct, forbid_unknown_fields=True):
+    columns: list[str]
+    data: msgspec.Raw
+    index: list[str | int] | UnsetType = UNSET
+
+
+class QuickReader:
+    """Reads bodies about transactions of one card."""
+
+    def __init__(self, card: Card) -> None:
+        columns = needed(card)
+        self._card = card
+        self._names = tuple(columns)
+        self._known = {name.encode() for name in (*columns, *naming(card), card.label.column)}
+        self._types: dict[str, Any] = {
+            name: float if column.kind in MEASURED else str | int | float
+            for name, column in columns.items()
+        }
+        self._measured = [name for name in columns if columns[name].kind in MEASURED]
+        bounds = [(columns[name].minimum, columns[name].maximum) for name in self._measured]
+        self._low = np.array([-LARGEST if low is None else max(low, -LARGEST) for low, _ in bounds])
+        self._high = np.array([LARGEST if up is None else min(up, LARGEST) for _, up in bounds])
+        self._encode_rows = row_encoder(card)
+        transaction = self._transaction()
+        places = [f"c{place}" for place in range(len(columns))]
+        self._values = _getter(attrgetter, places)
+        self._extras = _getter(attrgetter, ["label", *self._own_ids()])
+        self._one = msgspec.json.Decoder(transaction)
+        self._many = msgspec.json.Decoder(list[transaction])  # type: ignore[valid-type]  # made above
+        self._named = msgspec.json.Decoder(dict[str, transaction])  # type: ignore[valid-type]  # too
+        self._featured = msgspec.json.Decoder(_Featured)
+        self._split = msgspec.json.Decoder(_Split)
+        self._row, self._rows = _decoders(self._types.values())
+        self._split_rows = lru_cache(SPLITS_REMEMBERED)(self._decoder_of_split)
+
+    def read(self, body: bytes | bytearray) -> Asked | None:
+        """What a body asks for, or None where it is not plainly right."""
+        beginning = _BEGINNING.match(body)
+        if beginning is None:
+            return None
+        bracket, name = beginning.groups()
+        try:
+            if bracket:
+                return self._read_many(body)
+            if name in self._known:
+                return self._read_one(body)
+            if name == b"features":
+                return self._read_featured(body)
+            return self._read_split(body) if name in _SPLIT else self._read_named(body)
+        except (msgspec.DecodeError, DataError, ValueError, OverflowError, RecursionError):
+            return None
+
+    def _read_one(self, body: bytes | bytearray) -> Asked | None:
+        fields = self._one.decode(body)
+        ids: list[Id] = [0]
+        members = body.count(b":")
+        if members != len(self._names):
+            if members != len(self._names) + self._count_extras([fields]):
+                return None
+            ids = self._ids([fields])
+        return self._asked([self._values(fields)], ids, single=True)
+
+    def _read_many(self, body: bytes | bytearray) -> Asked | None:
+        rows = self._many.decode(body)
+        ids: list[Id] = list(range(len(rows)))
+        members = body.count(b":")
+        if members != len(rows) * len(self._names):
+            if members != len(rows) * len(self._names) + self._count_extras(rows):
+                return None
+            ids = self._ids(rows)
+        return self._asked(list(map(self._values, rows)), ids)
+
+    def _read_named(self, body: bytes | bytearray) -> Asked | None:
+        named = self._named.decode(body)
+        members = body.count(b":")
+        expected = len(named) * (len(self._names) + 1)
+        if members != expected:
+            expected += self._count_extras(named.values())
+            if b"\\" not in body:  # an escaped colon would not be seen
+                expected += sum(name.count(":") for name in named)
+            if members != expected:
+                return None
+        return self._asked(list(map(self._values, named.values())), list(named))
+
+    def _read_featured(self, body: bytes | bytearray) -> Asked | None:
+        featured = self._featured.decode(body).features
+        if body.count(b":") != 1:
+            return None
+        try:
+            rows: Sequence[Values] = self._rows.decode(featured)
+        except msgspec.ValidationError:
+            rows = [self._row.decode(featured)]
+        return self._asked(rows, list(range(len(rows))))
+
+    def _read_split(self, body: bytes | bytearray) -> Asked | None:
+        split = self._split.decode(body)
+        if body.count(b":") != 2 + (split.index is not UNSET):
+            return None
+        found = self._split_rows(tuple(split.columns))
+        if found is None:
+            return None
+        decoder, in_order = found
+        rows = list(map(in_order, decoder.decode(split.data)))
+        index: list[Id] = list(range(len(rows)) if split.index is UNSET else split.index)
+        return self._asked(rows, index) if len(index) == len(rows) else None
+
+    def _asked(self, rows: Sequence[Values], ids: list[Id], single: bool = False) -> Asked | None:
+        if not rows:
+            return None
+        features = self._features(rows)
+        return None if features is None else Asked(features, ids, single)
+
+    def _features(self, rows: Sequence[Values]) -> Features | None:
+        """The features of rows in the card's order, if every number lies in its range."""
+        if self._encode_rows is not None:
+            matrix = np.array(rows, dtype=np.float64)
+            return self._encode_rows(matrix) if self._in_range(matrix) else None
+        columns: dict[str, Any] = dict(zip(self._names, zip(*rows, strict=True), strict=True))
+        measured = [columns[name] for name in self._measured]
+        if measured and not self._in_range(np.array(measured, dtype=np.float64).T):
+            return None
+        for name, values in columns.items():
+            numeric = name in self._measured
+            columns[name] = np.array(values if numeric else [*map(as_text, values)])
+        return encode(self._card, columns)
+
+    def _in_range(self, numbers: Any) -> bool:
+        return bool((numbers >= self._low).all() and (numbers <= self._high).all())
+
+    def _transaction(self) -> type[Struct]:
+        """The shape of a transaction: what it must have, and what it may have beside."""
+        own = [(field, str | int | None | UnsetType, UNSET) for field in self._own_ids()]
+        places = {f"c{place}": name for place, name in enumerate(self._names)}
+        return msgspec.defstruct(
+            "Transaction",
+            [
+                *((place, self._types[name]) for place, name in places.items()),
+                ("label", Any, UNSET),
+                *own,
+            ],
+            rename={**places, "label": self._card.label.column, **self._own_ids()},
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+
+    def _own_ids(self) -> dict[str, str]:
+        return {f"id{place}": name for place, name in enumerate(naming(self._card))}
+
+    def _decoder_of_split(
+        self, columns: tuple[str, ...]
+    ) -> tuple[JSONDecoder, Callable[[Any], Values]] | None:
+        """A decoder of rows in this order of columns, and what puts them into the card's."""
+        names = [name.encode() for name in columns]
+        if len(set(columns)) < len(columns) or not self._known.issuperset(names):
+            return None
+        if not set(self._names).issubset(columns):
+            return None
+        _, decoder = _decoders([self._types.get(name, Any) for name in columns])
+        return decoder, _getter(itemgetter, [columns.index(name) for name in self._names])
+
+    def _count_extras(self, rows: Iterable[Struct]) -> int:
+        return sum(value is not UNSET for fields in rows for value in self._extras(fields))
+
+    def _ids(self, rows: Sequence[Struct]) -> list[Id]:
+        """What each transaction calls itself, or else its place."""
+        ids: list[Id] = []
+        for place, fields in enumerate(rows):
+            own = [value for value in self._extras(fields)[1:] if value not in (UNSET, None)]
+            ids.append(own[0] if own else place)
+        return ids
+
+
+def _decoders(types: Iterable[Any]) -> tuple[JSONDecoder, JSONDecoder]:
+    """What decodes a row of values of these types, and a list of such rows."""
+    row: Any = tuple.__class_getitem__(tuple(types))
+    return msgspec.json.Decoder(row), msgspec.json.Decoder(list[row])
+
+
+def _getter(kind: Any, names: Sequence[Any]) -> Callable[[Any], Any]:
+    """attrgetter or itemgetter, of which even one name gives a tuple."""
+    get = kind(*names)
+    return get if len(names) > 1 else lambda values: (get(values),)

@@ -1,0 +1,157 @@
+"""The routes that score, as bare ASGI: FastAPI's reading of a request costs more than a score."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from fraudloop.errors import DataError, FraudloopError
+from fraudloop.serving.answers import answer
+from fraudloop.serving.asked import Asked
+from fraudloop.serving.bodies import ClientGone, body_of
+from fraudloop.serving.dialects import pairs_of
+from fraudloop.serving.limits import Limits
+from fraudloop.serving.live import Live, Snapshot
+from fraudloop.serving.metrics import Metrics
+from fraudloop.serving.refusals import RequestError, as_request_error
+from fraudloop.serving.replies import Receive, Scope, Send, encode, refuse, reply
+from fraudloop.settings import Serving
+
+# What takes longer than a few hundred transactions would make all others wait.
+SOON_DONE = 64_000
+SWITCHES = {"true": True, "1": True, "false": False, "0": False}
+
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """All that the scoring routes work with."""
+
+    live: Live
+    limits: Limits
+    metrics: Metrics
+    settings: Serving
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "scoring"))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a query asks for beside the transactions."""
+
+    explain: bool = False
+    top: int | None = None
+
+
+class Scoring:
+    """One route: reads transactions, decides them, and says so in the route's own shape."""
+
+    def __init__(
+        self, desk: Desk, shape: Callable[[Snapshot, Answer], Answer], *, unnamed: bool = False
+    ) -> None:
+        self._desk = desk
+        self._shape = shape
+        self._unnamed = unnamed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it in one sentence."""
+        try:
+            content = await self._content(scope, receive)
+        except ClientGone:
+            return
+        except FraudloopError as error:
+            await refuse(send, as_request_error(error))
+        else:
+            await reply(send, content)
+
+    async def _content(self, scope: Scope, receive: Receive) -> bytes:
+        desk = self._desk
+        desk.limits.enter()
+        try:
+            query = scope["query_string"]
+            pairs = pairs_of(query) if query else []
+            options, others = options_of(pairs)
+            if scope["method"] == "POST":
+                if others:
+                    raise DataError(
+                        f"the query has an unknown option {others[0][0][:80]!r}: leave it out"
+                    )
+                body = await body_of(scope, receive, desk.limits, desk.settings)
+                asks = partial(Snapshot.read, body=body, unnamed=self._unnamed)
+                soon_done = len(body) <= SOON_DONE and not options.explain
+            else:
+                asks = partial(Snapshot.read_query, pairs=others)
+                soon_done = not options.explain
+            # Taken once: whatever is published meanwhile, this request has one model.
+            work = partial(self._decided, desk.live.snapshot, asks, options)
+            if soon_done:
+                content, rows, version = work()
+            else:
+                loop = asyncio.get_running_loop()
+                content, rows, version = await loop.run_in_executor(desk.pool, work)
+        finally:
+            desk.limits.leave()
+        scope["note"] |= {"rows": rows, "model_version": version}
+        return content
+
+    def _decided(
+        self, snapshot: Snapshot, asks: Callable[[Snapshot], Asked], options: Options
+    ) -> tuple[bytes, int, str]:
+        asked = asks(snapshot)
+        most = self._desk.settings.max_explained
+        if options.explain and len(asked.ids) > most:
+            raise RequestError(
+                413,
+                f"reasons were asked for {len(asked.ids):,} transactions, and {most:,} at once are "
+                "the most: send fewer, or leave explain out",
+            )
+        made = answer(snapshot.scorer, asked, explain=options.explain, top=options.top)
+        content = encode(self._shape(snapshot, made))
+        self._desk.metrics.scored(made["scores"], sum(made["predictions"]))
+        return content, len(asked.ids), made["model_version"]
+
+
+def in_full(snapshot: Snapshot, made: Answer) -> Answer:
+    """The whole answer."""
+    return made
+
+
+def by_id(snapshot: Snapshot, made: Answer) -> Answer:
+    """The predictions by id, under the dataset's own."""
+    ids = [str(each) for each in made["ids"]]
+    predictions = dict(zip(ids, made["predictions"], strict=True))
+    if len(predictions) < len(ids):
+        raise DataError("two transactions have the same id: give each its own")
+    return {snapshot.bundle.manifest.card.id: predictions}
+
+
+def alone(snapshot: Snapshot, made: Answer) -> Answer:
+    """The prediction of the only transaction."""
+    if len(made["predictions"]) != 1:
+        raise DataError(
+            f"this route takes one transaction, not {len(made['predictions'])}: "
+            "send one, or several to /predict"
+        )
+    return {"prediction": made["predictions"][0]}
+
+
+def options_of(pairs: list[tuple[str, str]]) -> tuple[Options, list[tuple[str, str]]]:
+    """What a query asks for, and what else stands in it."""
+    explain, top = False, None
+    others = []
+    for name, value in pairs:
+        if name == "explain":
+            if value.lower() not in SWITCHES:
+                raise DataError(f"explain is {value[:80]!r}: set it to true or false")
+            explain = SWITCHES[value.lower()]
+        elif name == "top":
+            if not value.isascii() or not value.isdigit() or int(value[:9]) == 0:
+                raise DataError(f"top is {value[:80]!r}: set it to a whole number above 0")
+            top = int(value[:9])
+        else:
+            others.append((name, value))
+    return Options(explain, top), others
