@@ -25,7 +25,7 @@ run: install ## Run the pipeline, serve payload.json once, say where the results
 		'metrics      $(output)/metrics.json' 'plots        $(output)/plots/' \
 		'data report  $(output)/data-report.json'
 
-serve: install ## Serve the model on http://127.0.0.1:8080 (PORT=…), in Docker where an engine answers
+serve: ## Serve the model on http://127.0.0.1:8080 (PORT=…), in Docker where it answers (ENGINE=local: without)
 	@scripts/serve.sh
 
 predict: install ## Let the server of `make serve` decide payload.json
@@ -50,10 +50,10 @@ bench-tune: install ## Measure what ten minutes of `fraudloop tune` find from a 
 bench-serving: install ## Measure the server beside a bare one (PEERS=yes: and beside others)
 	@$(in_venv) python bench/serving.py $(if $(PEERS),--peers)
 
-image: ## Build the Docker image around the model
+image: ## Build the image fraudloop:VERSION around the model (BASE=… takes another base image)
 	@scripts/image.sh
 
-image-tar: ## Build it, and write it to dist/ for `docker load`
+image-tar: ## Write that image to dist/fraudloop-VERSION.tar.gz, for `docker load` on a server
 	@scripts/image.sh tar
 
 lock: ## Pin the newest versions the Pipfile allows (needs Python 3.11)
