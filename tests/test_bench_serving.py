@@ -95,7 +95,7 @@ def test_without_wrk_requests_are_counted_all_the_same(
     with serving(Handler, web):
         figure = load.throughput(web.port, "/predict", b"{}", seconds=0.5, connections=3)
     # What was on its way at the end was asked, and is not counted.
-    assert 0.7 * len(web.requests) <= figure * 0.5 <= len(web.requests)
+    assert 0.4 * len(web.requests) <= figure * 0.5 <= len(web.requests)
 
 
 def test_a_percentile_is_one_of_the_values(load: ModuleType) -> None:

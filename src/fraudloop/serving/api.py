@@ -45,6 +45,44 @@ def create(options: Options) -> Front:
     """The application of one worker, with its model loaded."""
     log = Log()
     catch_others(log)
+    desk = _desk(options)
+    gate = Gate(_users(options.settings, log))
+    app = FastAPIOffline(
+        docs_url="/docs",
+        redoc_url=None,
+        title="fraudloop",
+        telemetry=SILENT,
+        version=__version__,
+        lifespan=lifespan(desk.live, desk.metrics, log, [gate.close, desk.pool.shutdown]),
+        redirect_slashes=False,
+    )
+    scoring = {
+        "/predict": (Scoring(desk, in_full), ("POST", "GET")),
+        "/invocations": (Scoring(desk, by_id, unnamed=True), ("POST",)),
+        "/predict_fraud": (Scoring(desk, alone), ("POST",)),
+    }
+    for path, (endpoint, methods) in scoring.items():
+        app.router.routes.append(Route(path, endpoint, methods=list(methods)))
+    _add_probes(app, desk)
+    _add_descriptions(app, desk.live)
+    _add_refusals(app)
+    app.openapi = lambda: openapi.document(app, desk.live.snapshot.bundle.manifest)  # type: ignore[method-assign]  # as FastAPI's manual does
+    return Front(
+        app,
+        direct={
+            (method, path): endpoint
+            for path, (endpoint, methods) in scoring.items()
+            for method in methods
+        },
+        routes=frozenset(route.path for route in app.routes if isinstance(route, Route)),
+        gate=gate,
+        open_house=options.settings.auth != "basic",
+        metrics=desk.metrics,
+        log=log,
+    )
+
+
+def _desk(options: Options) -> Desk:
     settings = options.settings
     live = Live(
         options.bundle,
@@ -59,42 +97,7 @@ def create(options: Options) -> Front:
         at_once=settings.concurrency,
         bytes_at_once=BODIES_AT_ONCE * settings.max_body_bytes,
     )
-    desk = Desk(live, limits, metrics, settings)
-    gate = Gate(_users(settings, log))
-    app = FastAPIOffline(
-        docs_url="/docs",
-        redoc_url=None,
-        title="fraudloop",
-        telemetry=SILENT,
-        version=__version__,
-        lifespan=lifespan(live, metrics, log, [gate.close, desk.pool.shutdown]),
-        redirect_slashes=False,
-    )
-    scoring = {
-        "/predict": (Scoring(desk, in_full), ("POST", "GET")),
-        "/invocations": (Scoring(desk, by_id, unnamed=True), ("POST",)),
-        "/predict_fraud": (Scoring(desk, alone), ("POST",)),
-    }
-    for path, (endpoint, methods) in scoring.items():
-        app.router.routes.append(Route(path, endpoint, methods=list(methods)))
-    _add_probes(app, live, metrics)
-    _add_descriptions(app, live)
-    _add_refusals(app)
-    app.openapi = lambda: openapi.document(app, live.snapshot.bundle.manifest)  # type: ignore[method-assign]  # as FastAPI's manual does
-    paths = {route.path for route in app.routes if isinstance(route, Route)}
-    return Front(
-        app,
-        direct={
-            (method, path): endpoint
-            for path, (endpoint, methods) in scoring.items()
-            for method in methods
-        },
-        routes=frozenset(paths),
-        gate=gate,
-        open_house=settings.auth != "basic",
-        metrics=metrics,
-        log=log,
-    )
+    return Desk(live, limits, metrics, settings)
 
 
 def _users(settings: Serving, log: Log) -> Users:
@@ -115,7 +118,7 @@ class _Nobody:
         return None
 
 
-def _add_probes(app: FastAPI, live: Live, metrics: Metrics) -> None:
+def _add_probes(app: FastAPI, desk: Desk) -> None:
     """What those ask who run the server."""
 
     @app.get("/ping", tags=["probes"])
@@ -134,14 +137,14 @@ def _add_probes(app: FastAPI, live: Live, metrics: Metrics) -> None:
         """Which model decides; in `detail`, why a newer bundle does not."""
         return {
             "status": "ready",
-            "model_version": live.snapshot.bundle.version,
-            "detail": [] if live.fault is None else [live.fault],
+            "model_version": desk.live.snapshot.bundle.version,
+            "detail": [] if desk.live.fault is None else [desk.live.fault],
         }
 
     @app.get("/metrics", tags=["probes"], response_class=PlainTextResponse)
     async def counted() -> Response:
         """What was counted, for Prometheus."""
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(desk.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _add_descriptions(app: FastAPI, live: Live) -> None:

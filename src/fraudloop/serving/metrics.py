@@ -62,12 +62,6 @@ class Metrics:
         self._reloads = Counter(
             "fraudloop_reloads", "Bundles taken or not taken.", ("outcome",), registry=registry
         )
-        self._in_flight = Gauge(
-            "fraudloop_requests_in_flight",
-            "Scoring requests at work.",
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
         self._of_class = [self._predictions.labels(str(each)) for each in (0, 1)]
         self._of_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         for outcome in ("taken", "refused"):
@@ -106,10 +100,6 @@ class Metrics:
     def reloaded(self, outcome: str) -> None:
         """Count a bundle that was taken, or refused."""
         self._reloads.labels(outcome).inc()
-
-    def in_flight(self, requests: int) -> None:
-        """Say how many scoring requests are at work."""
-        self._in_flight.set(requests)
 
     def text(self) -> bytes:
         """All of it as Prometheus reads it."""

@@ -146,8 +146,6 @@ def _dialects(manifest: Manifest) -> dict[str, tuple[Schema, Any]]:
     """By name: the schema of each dialect, and an example that works as it stands."""
     each, usual = _ref("Transaction"), example(manifest)
     columns = needed(manifest.card)
-    # With an object inside it would be read as transactions by their ids.
-    no_object: Schema = {"properties": {manifest.card.label.column: {"not": {"type": "object"}}}}
     row: Schema = {
         "type": "array",
         "prefixItems": [_value(column) for column in columns.values()],
@@ -158,7 +156,7 @@ def _dialects(manifest: Manifest) -> dict[str, tuple[Schema, Any]]:
     names, values = list(usual), list(usual.values())
     backwards = {"columns": names[::-1], "index": ["a", "b"], "data": [values[::-1]] * 2}
     return {
-        "one": ({"allOf": [each, no_object]}, usual),
+        "one": (each, usual),
         "several": ({"type": "array", "minItems": 1, "items": each}, [usual, usual]),
         "features": (
             _object({"features": {"anyOf": [rows, row]}}, ["features"]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -106,7 +107,7 @@ class QuickReader:
             if members != len(rows) * len(self._names) + self._count_extras(rows):
                 return None
             ids = self._ids(rows)
-        return self._asked(list(map(self._values, rows)), ids)
+        return self._asked(map(self._values, rows), ids)
 
     def _read_named(self, body: bytes | bytearray) -> Asked | None:
         named = self._named.decode(body)
@@ -118,7 +119,7 @@ class QuickReader:
                 expected += sum(name.count(":") for name in named)
             if members != expected:
                 return None
-        return self._asked(list(map(self._values, named.values())), list(named))
+        return self._asked(map(self._values, named.values()), list(named))
 
     def _read_featured(self, body: bytes | bytearray) -> Asked | None:
         featured = self._featured.decode(body).features
@@ -138,20 +139,22 @@ class QuickReader:
         if found is None:
             return None
         decoder, in_order = found
-        rows = list(map(in_order, decoder.decode(split.data)))
+        rows = decoder.decode(split.data)
         index: list[Id] = list(range(len(rows)) if split.index is UNSET else split.index)
-        return self._asked(rows, index) if len(index) == len(rows) else None
+        return self._asked(map(in_order, rows), index) if len(index) == len(rows) else None
 
-    def _asked(self, rows: Sequence[Values], ids: list[Id], single: bool = False) -> Asked | None:
-        if not rows:
+    def _asked(self, rows: Iterable[Values], ids: list[Id], single: bool = False) -> Asked | None:
+        if not ids:
             return None
-        features = self._features(rows)
+        features = self._features(rows, len(ids))
         return None if features is None else Asked(features, ids, single)
 
-    def _features(self, rows: Sequence[Values]) -> Features | None:
-        """The features of rows in the card's order, if every number lies in its range."""
+    def _features(self, rows: Iterable[Values], many: int) -> Features | None:
+        """The features of so many rows in the card's order, if every number lies in its range."""
         if self._encode_rows is not None:
-            matrix = np.array(rows, dtype=np.float64)
+            size = many * len(self._names)
+            numbers = np.fromiter(chain.from_iterable(rows), np.float64, size)
+            matrix = numbers.reshape(many, len(self._names))
             return self._encode_rows(matrix) if self._in_range(matrix) else None
         columns: dict[str, Any] = dict(zip(self._names, zip(*rows, strict=True), strict=True))
         measured = [columns[name] for name in self._measured]
