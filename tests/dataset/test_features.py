@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fraudloop.dataset.card import parse
-from fraudloop.dataset.features import encode, row_encoder
+from fraudloop.dataset.features import RowEncoder, encode
 from fraudloop.dataset.split import split
 from fraudloop.errors import DataError
 from tests.dataset.tables import (
@@ -176,7 +176,11 @@ NAMES = st.permutations(["at", "price", "change", "then"])
 @quick
 @given(
     order=NAMES,
-    rows=st.lists(st.tuples(*[st.floats(0, 1e9, width=32)] * 4), min_size=1, max_size=5),
+    rows=st.lists(
+        st.tuples(*[st.one_of(st.floats(-1e9, 1e9), st.floats(86399.99, 86400.01))] * 4),
+        min_size=1,
+        max_size=5,
+    ),
 )
 def test_rows_of_numbers_are_encoded_as_columns_are(
     order: list[str], rows: list[tuple[float, ...]]
@@ -189,11 +193,14 @@ def test_rows_of_numbers_are_encoded_as_columns_are(
         "order.yaml",
     )
     matrix = np.array(rows)
-    encoder = row_encoder(card)
-    assert encoder is not None
+    encoder = RowEncoder(card)
     as_columns = encode(card, {name: matrix[:, place] for place, name in enumerate(order)})
-    assert encoder(matrix).tobytes() == as_columns.tobytes()
+    assert encoder.many(matrix).tobytes() == as_columns.tobytes()
+    alone = np.concatenate([encoder.one(row) for row in rows])
+    assert alone.tobytes() == as_columns.tobytes()
 
 
 def test_rows_with_categories_are_no_rows_of_numbers() -> None:
-    assert row_encoder(market()) is None
+    assert not RowEncoder.takes(market())
+    with pytest.raises(ValueError, match="market has categories"):
+        RowEncoder(market())

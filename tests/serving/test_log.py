@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,40 @@ def test_an_event_is_one_line_with_its_time() -> None:
     event = json.loads(line)
     assert datetime.fromisoformat(event.pop("at")).tzinfo is not None
     assert event == {"level": "info", "event": "bundle taken", "model_version": "a\nb", "rows": 3}
+
+
+def test_lines_that_may_wait_are_written_together_and_in_order() -> None:
+    written = io.BytesIO()
+    log = Log(written)
+    log.later("request", rows=1)
+    assert written.getvalue() == b""
+    log("bundle taken")
+    log.later("request", rows=2)
+    log.flush()
+    log.flush()
+    events = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [(each["event"], each.get("rows")) for each in events] == [
+        ("request", 1),
+        ("bundle taken", None),
+        ("request", 2),
+    ]
+
+
+def test_no_piece_is_more_than_a_pipe_takes_at_once_and_none_ends_within_a_line() -> None:
+    pieces: list[bytes] = []
+
+    class Pipe(io.BytesIO):
+        def write(self, content: Any) -> int:
+            pieces.append(bytes(content))
+            return len(content)
+
+    log = Log(Pipe())
+    for place in range(200):
+        log.later("request", request_id="x" * (place % 90))
+    log.flush()
+    assert len(pieces) > 1
+    assert all(len(piece) <= 4096 and piece.endswith(b"\n") for piece in pieces)
+    assert len(b"".join(pieces).splitlines()) == 200
 
 
 def test_a_log_that_cannot_be_written_stops_nothing() -> None:

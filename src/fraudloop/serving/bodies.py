@@ -6,9 +6,11 @@ import asyncio
 
 from fraudloop.serving.limits import Limits
 from fraudloop.serving.refusals import RequestError
-from fraudloop.serving.replies import Receive, Scope, header
+from fraudloop.serving.replies import Message, Receive, Scope, header
 from fraudloop.settings import Serving
 
+# In a scope: the request was whole when it was handed on.
+WHOLE = "fraudloop.whole"
 UTF8 = {"utf-8", "utf8", "us-ascii", "ascii"}
 
 
@@ -25,34 +27,36 @@ async def body_of(
     declared = header(scope, b"content-length")
     if declared is not None and int(declared) > most:
         raise _too_large(most)
+    if scope.get(WHOLE):
+        return _part(await receive(), 0, most)
     held = 0
     try:
         async with asyncio.timeout(settings.body_seconds):
-            message = await receive()
-            if not message.get("more_body") and message["type"] == "http.request":
-                body: bytes = message["body"]
-                if len(body) > most:
-                    raise _too_large(most)
-                return body
-            whole = bytearray()
-            while True:
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                part = message.get("body", b"")
-                if len(whole) + len(part) > most:
-                    raise _too_large(most)
+            whole, more = bytearray(), True
+            while more:
+                message = await receive()
+                part = _part(message, len(whole), most)
                 limits.hold(len(part))
                 held += len(part)
                 whole += part
-                if not message.get("more_body"):
-                    return whole
-                message = await receive()
+                more = message.get("more_body", False)
+            return whole
     except TimeoutError as error:
         raise RequestError(
             408, f"the body was not here after {settings.body_seconds:g} s: send it faster"
         ) from error
     finally:
         limits.release(held)
+
+
+def _part(message: Message, before: int, most: int) -> bytes:
+    """What a message brings of a body, after so many bytes of at most so many."""
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    part: bytes = message.get("body", b"")
+    if before + len(part) > most:
+        raise _too_large(most)
+    return part
 
 
 def _too_large(most: int) -> RequestError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -50,6 +51,8 @@ class Front:
         log: Log,
     ) -> None:
         self._app = app
+        self._ids = secrets.token_hex(6).encode()
+        self._numbers = itertools.count(1)
         self._direct = direct
         self._routes = routes
         self._door = gate
@@ -64,7 +67,7 @@ class Front:
             return
         started = perf_counter()
         given = header(scope, b"x-request-id")
-        own = given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8).encode()
+        own = given if given and _REQUEST_ID.fullmatch(given) else self._next_id()
         note: dict[str, Any] = {}
         scope["note"] = note
         status = CLIENT_GONE
@@ -93,7 +96,7 @@ class Front:
             method = scope["method"] if scope["method"] in METHODS else OTHER
             self._metrics.answered(route, method, status, seconds)
             client = scope.get("client")
-            self._log(
+            self._log.later(
                 "request",
                 request_id=own.decode(),
                 method=method,
@@ -103,6 +106,10 @@ class Front:
                 client=client[0] if client else None,
                 **note,
             )
+
+    def _next_id(self) -> bytes:
+        """An id that no other request has, of this process or another."""
+        return b"%s-%x" % (self._ids, next(self._numbers))
 
     async def _admit(self, scope: Scope, path: str, note: dict[str, Any]) -> None:
         if path in PROBES or (self._open_house and path not in FOR_USERS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -11,21 +12,52 @@ from typing import IO, Any
 
 import msgspec
 
+# As much as a pipe takes in one piece: lines of several workers never run into each other.
+AT_ONCE = 4096
+
 
 class Log:
-    """Writes events as lines of JSON."""
+    """Writes events as lines of JSON.
+
+    A request's line may wait for others, until `flush`: a write of its own would cost the request
+    a tenth of its time. All other events are written at once, and with them what waited.
+    """
 
     def __init__(self, stream: IO[bytes] | None = None) -> None:
         self._stream = sys.stderr.buffer if stream is None else stream
         self._encode = msgspec.json.Encoder().encode
+        self._waiting = bytearray()
+        self._lock = threading.Lock()
 
     def __call__(self, event: str, *, level: str = "info", **fields: Any) -> None:
-        """Write one event; a log that cannot be written stops nothing."""
+        """Write one event."""
+        self._add(event, level, fields)
+        self.flush()
+
+    def later(self, event: str, **fields: Any) -> None:
+        """Write one event, at the next `flush` or with the next other event."""
+        self._add(event, "info", fields)
+
+    def flush(self) -> None:
+        """Write what waits; a log that cannot be written stops nothing."""
+        with self._lock:
+            self._write()
+
+    def _add(self, event: str, level: str, fields: dict[str, Any]) -> None:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = self._encode({"at": at, "level": level, "event": event, **fields})
-        with suppress(OSError, ValueError):
-            self._stream.write(line + b"\n")
-            self._stream.flush()
+        with self._lock:
+            if len(self._waiting) + len(line) >= AT_ONCE:
+                self._write()
+            self._waiting += line
+            self._waiting += b"\n"
+
+    def _write(self) -> None:
+        if self._waiting:
+            with suppress(OSError, ValueError):
+                self._stream.write(self._waiting)
+                self._stream.flush()
+            self._waiting = bytearray()
 
 
 class OthersToo(logging.Handler):

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 
 from fraudloop.dataset.card import MEASURED, Card, as_text
-from fraudloop.dataset.features import LARGEST, encode, row_encoder
+from fraudloop.dataset.features import LARGEST, RowEncoder, encode
 from fraudloop.dataset.records import Id, naming, needed
 from fraudloop.errors import DataError
 from fraudloop.model.scorer import Features
@@ -59,7 +59,12 @@ class QuickReader:
         bounds = [(columns[name].minimum, columns[name].maximum) for name in self._measured]
         self._low = np.array([-LARGEST if low is None else max(low, -LARGEST) for low, _ in bounds])
         self._high = np.array([LARGEST if up is None else min(up, LARGEST) for _, up in bounds])
-        self._encode_rows = row_encoder(card)
+        self._bounded = [
+            (place, low, high)
+            for place, (low, high) in enumerate(zip(self._low, self._high, strict=True))
+            if low > -LARGEST or high < LARGEST
+        ]
+        self._rows_of_numbers = RowEncoder(card) if RowEncoder.takes(card) else None
         transaction = self._transaction()
         places = [f"c{place}" for place in range(len(columns))]
         self._values = _getter(attrgetter, places)
@@ -97,7 +102,10 @@ class QuickReader:
             if members != len(self._names) + self._count_extras([fields]):
                 return None
             ids = self._ids([fields])
-        return self._asked([self._values(fields)], ids, single=True)
+        if self._rows_of_numbers is None:
+            return self._asked([self._values(fields)], ids, single=True)
+        row = self._values(fields)
+        return Asked(self._rows_of_numbers.one(row), ids, True) if self._is_in_range(row) else None
 
     def _read_many(self, body: bytes | bytearray) -> Asked | None:
         rows = self._many.decode(body)
@@ -151,22 +159,28 @@ class QuickReader:
 
     def _features(self, rows: Iterable[Values], many: int) -> Features | None:
         """The features of so many rows in the card's order, if every number lies in its range."""
-        if self._encode_rows is not None:
+        if self._rows_of_numbers is not None:
             size = many * len(self._names)
             numbers = np.fromiter(chain.from_iterable(rows), np.float64, size)
             matrix = numbers.reshape(many, len(self._names))
-            return self._encode_rows(matrix) if self._in_range(matrix) else None
+            return self._rows_of_numbers.many(matrix) if self._are_in_range(matrix) else None
         columns: dict[str, Any] = dict(zip(self._names, zip(*rows, strict=True), strict=True))
         measured = [columns[name] for name in self._measured]
-        if measured and not self._in_range(np.array(measured, dtype=np.float64).T):
+        if measured and not self._are_in_range(np.array(measured, dtype=np.float64).T):
             return None
         for name, values in columns.items():
             numeric = name in self._measured
             columns[name] = np.array(values if numeric else [*map(as_text, values)])
         return encode(self._card, columns)
 
-    def _in_range(self, numbers: Any) -> bool:
+    def _are_in_range(self, numbers: Any) -> bool:
         return bool((numbers >= self._low).all() and (numbers <= self._high).all())
+
+    def _is_in_range(self, row: Any) -> bool:
+        """The same of one row of numbers: its extremes say it of most columns."""
+        if not -LARGEST <= min(row) <= max(row) <= LARGEST:
+            return False
+        return all(low <= row[place] <= high for place, low, high in self._bounded)
 
     def _transaction(self) -> type[Struct]:
         """The shape of a transaction: what it must have, and what it may have beside."""

@@ -17,6 +17,7 @@ from uvicorn.supervisors import Multiprocess
 
 from fraudloop.errors import FraudloopError, SettingsError
 from fraudloop.model import bundle as bundles
+from fraudloop.serving.bodies import WHOLE
 from fraudloop.serving.log import Log, catch_others
 from fraudloop.serving.options import Options
 from fraudloop.settings import share_metrics
@@ -51,6 +52,12 @@ class Connection(HttpToolsProtocol):
         """A request's head is whole."""
         self._head_since = None
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """A request is whole: if it is so before it is read, reading it needs no time limit."""
+        super().on_message_complete()
+        scope: Any = self.scope
+        scope[WHOLE] = True
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if self.ending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from fraudloop.serving.log import Log
 from fraudloop.serving.metrics import Metrics
 
 LOOKED_AT_EVERY = 1.0  # seconds
+WRITTEN_EVERY = 0.1
 
 
 def lifespan(
@@ -30,15 +32,26 @@ def lifespan(
         with suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread
             loop.add_signal_handler(signal.SIGHUP, watched.hung_up)
         loop.run_in_executor(None, watched.warm_up)
+        # What is loaded stays: the collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
         watching = asyncio.create_task(watched.go_on())
+        writing = asyncio.create_task(_flush_now_and_then(log))
         log("ready", model_version=live.snapshot.bundle.version, process=os.getpid())
         yield
         watching.cancel()
+        writing.cancel()
         for end in at_the_end:
             end()
         log("stopped", process=os.getpid())
 
     return running
+
+
+async def _flush_now_and_then(log: Log) -> None:
+    while True:
+        await asyncio.sleep(WRITTEN_EVERY)
+        log.flush()
 
 
 def identity(live: Live) -> tuple[str, str]:
