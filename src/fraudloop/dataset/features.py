@@ -83,8 +83,10 @@ class RowEncoder:
         if not self.takes(card):
             raise ValueError(f"{card.id} has categories, which are no numbers")
         names = list(columns)
+        numeric = [place for place, name in enumerate(names) if columns[name] is Kind.NUMERIC]
         self._width = len(card.feature_names)
-        self._numeric = [place for place, name in enumerate(names) if columns[name] is Kind.NUMERIC]
+        # Runs of columns that stand together, so that each is taken in one piece.
+        self._runs = [slice(run[0], run[-1] + 1) for run in _runs(numeric)]
         self._hours = [names.index(derived.hour_of) for derived in card.derived]
 
     @staticmethod
@@ -95,16 +97,37 @@ class RowEncoder:
     def many(self, rows: Rows) -> NDArray[np.float32]:
         """The features of many rows."""
         matrix = np.empty((len(rows), self._width), dtype=np.float32)
-        matrix[:, : len(self._numeric)] = rows[:, self._numeric]
-        for place, time in enumerate(self._hours, start=len(self._numeric)):
+        filled = 0
+        for run in self._runs:
+            wide = run.stop - run.start
+            matrix[:, filled : filled + wide] = rows[:, run]
+            filled += wide
+        for place, time in enumerate(self._hours, start=filled):
             matrix[:, place] = _hours(rows[:, time])
         return matrix
 
     def one(self, row: Sequence[float]) -> NDArray[np.float32]:
         """The features of one row: for so few numbers numpy's calls cost more than they do."""
-        features = [row[place] for place in self._numeric]
+        features: list[float] = []
+        for run in self._runs:
+            features += row[run]
         features += [_hour(row[time]) for time in self._hours]
         return np.array([features], dtype=np.float32)
+
+
+def _runs(places: Sequence[int]) -> list[list[int]]:
+    """Rising numbers, dealt into runs without a gap.
+
+    >>> _runs([1, 2, 3, 5, 7, 8])
+    [[1, 2, 3], [5], [7, 8]]
+    """
+    runs: list[list[int]] = []
+    for place in places:
+        if runs and place == runs[-1][-1] + 1:
+            runs[-1].append(place)
+        else:
+            runs.append([place])
+    return runs
 
 
 def _hour(seconds: float) -> float:

@@ -18,6 +18,8 @@ Id = str | int
 ID = "id"
 # A sentence is about the first fault; the detail lists no more than these.
 MOST_FAULTS = 20
+LONGEST_SHOWN = 60
+LONGEST_KEY = 200
 
 
 def columns_of(card: Card, transactions: Collection[tuple[Id, Any]]) -> Columns:
@@ -64,11 +66,11 @@ def is_id(value: Any) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool)
 
 
-def own_id(card: Card, fields: Any) -> Id | None:
-    """What a transaction is called by its own fields."""
+def own_id(names: Collection[str], fields: Any) -> Id | None:
+    """What a transaction is called by the first of these fields that says so."""
     if not isinstance(fields, Mapping):
         return None
-    return next((fields[name] for name in naming(card) if is_id(fields.get(name))), None)
+    return next((fields[name] for name in names if is_id(fields.get(name))), None)
 
 
 def _faults(
@@ -76,7 +78,8 @@ def _faults(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each fault as a sentence, and as what it says."""
     columns = needed(card)
-    known = {*card.columns, card.label.column, *naming(card)}
+    ids = naming(card)
+    known = {*card.columns, card.label.column, *ids}
     categories = {name: [*map(as_text, column.categories)] for name, column in columns.items()}
     for key, fields in transactions:
         if not isinstance(fields, Mapping):
@@ -86,7 +89,7 @@ def _faults(
         for name in fields:
             if name not in known:
                 yield _fault(key, name, f" has an unknown field {shortened(name)}: remove it")
-        for name in naming(card):
+        for name in ids:
             if not is_id(value := fields.get(name)) and value is not None:
                 shown = f": {name!r} is {_shown(value)}, which is no id: correct it"
                 yield _fault(key, name, shown)
@@ -99,7 +102,8 @@ def _faults(
 
 def _fault(key: Id, field: str | None, problem: str) -> tuple[str, dict[str, Any]]:
     sentence = f"transaction {shortened(key)}{problem}"
-    return sentence, {"row": key, "field": field, "error": sentence}
+    row = key[:LONGEST_KEY] if isinstance(key, str) else key
+    return sentence, {"row": row, "field": field, "error": sentence}
 
 
 def _problem(column: Column, categories: list[str], value: Any) -> str | None:
@@ -126,4 +130,7 @@ def _taken(column: Column, value: Any) -> float | str:
 def _shown(value: Any) -> str:
     """A value as JSON would write it, as far as that is short."""
     words = {None: "null", True: "true", False: "false"}
-    return words[value] if value is None or isinstance(value, bool) else shortened(value)
+    if value is None or isinstance(value, bool):
+        return words[value]
+    shown = shortened(value)
+    return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"

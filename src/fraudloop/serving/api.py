@@ -176,13 +176,18 @@ def _add_descriptions(app: FastAPI, live: Live) -> None:
         return {"version": live.snapshot.bundle.version}
 
 
+def _shown(path: str) -> str:
+    """A path that can be printed in a sentence."""
+    return "".join(each if each.isprintable() else "�" for each in path[:80])
+
+
 def _add_refusals(app: FastAPI) -> None:
     """Whatever goes wrong is told in the same shape."""
 
     async def told(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException):
             sentence = SENTENCES.get(error.status_code, "the request was refused: see /docs")
-            place = {"path": request.url.path[:80], "method": request.method}
+            place = {"path": _shown(request.scope["path"]), "method": request.method}
             refusal = RequestError(
                 error.status_code, sentence.format(**place), headers=error.headers
             )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fraudloop.dataset.records import Id
 from fraudloop.model.scorer import Features
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """Transactions to decide: a row of features and an id each; `single` if sent as one."""
 
     features: Features

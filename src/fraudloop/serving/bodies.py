@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from fraudloop.serving.limits import Limits
 from fraudloop.serving.refusals import RequestError
-from fraudloop.serving.replies import Message, Receive, Scope, header
+from fraudloop.serving.replies import HEADERS, Message, Receive, Scope
 from fraudloop.settings import Serving
 
 # In a scope: the request was whole when it was handed on.
@@ -22,9 +23,10 @@ async def body_of(
     scope: Scope, receive: Receive, limits: Limits, settings: Serving
 ) -> bytes | bytearray:
     """The whole body of a request."""
-    _require_json(scope)
+    headers: Mapping[bytes, bytes] = scope[HEADERS]
+    _require_json(headers)
     most = settings.max_body_bytes
-    declared = header(scope, b"content-length")
+    declared = headers.get(b"content-length")
     if declared is not None and int(declared) > most:
         raise _too_large(most)
     if scope.get(WHOLE):
@@ -60,18 +62,14 @@ def _part(message: Message, before: int, most: int) -> bytes:
 
 
 def _too_large(most: int) -> RequestError:
-    return RequestError(
-        413,
-        f"the body is larger than {most:,} bytes: send it in parts, or score it with "
-        "`fraudloop batch`",
-    )
+    return RequestError(413, f"the body is larger than {most:,} bytes: send it in parts")
 
 
-def _require_json(scope: Scope) -> None:
-    encoding = header(scope, b"content-encoding")
+def _require_json(headers: Mapping[bytes, bytes]) -> None:
+    encoding = headers.get(b"content-encoding")
     if encoding is not None and encoding.strip().lower() != b"identity":
         raise RequestError(415, "the body is compressed: send it as plain JSON")
-    given = header(scope, b"content-type")
+    given = headers.get(b"content-type")
     if given is None or given == b"application/json":
         return
     kind, *parameters = given.decode("latin-1").lower().split(";")

@@ -35,7 +35,8 @@ class Dialects:
         self.card = card
         self.most_rows = most_rows
         self._names = tuple(needed(card))
-        self._fields = {*self._names, *naming(card), card.label.column}
+        self._naming = naming(card)
+        self._fields = {*self._names, *self._naming, card.label.column}
         self._quick = QuickReader(card)
 
     def read(self, body: bytes | bytearray, *, unnamed: bool = False) -> Asked:
@@ -68,12 +69,13 @@ class Dialects:
             raise RequestError(
                 413,
                 f"the body holds {rows:,} transactions, and {self.most_rows:,} at once are the "
-                "most: send it in parts, or score it with `fraudloop batch`",
+                "most: send it in parts",
             )
 
     def _transactions(self, content: Any) -> tuple[list[tuple[Id, Any]], bool]:
         """The transactions of any dialect, told apart by its shape alone."""
         if isinstance(content, list):
+            self._require_few(len(content))
             return self._by_place(content), False
         if not isinstance(content, dict):
             raise DataError(f"the body is no object and no list: {SHAPES}")
@@ -90,7 +92,7 @@ class Dialects:
 
     def _by_place(self, transactions: list[Any]) -> list[tuple[Id, Any]]:
         """Transactions with their own ids, or their places."""
-        named = ((own_id(self.card, fields), fields) for fields in transactions)
+        named = ((own_id(self._naming, fields), fields) for fields in transactions)
         return [
             (place if key is None else key, fields) for place, (key, fields) in enumerate(named)
         ]

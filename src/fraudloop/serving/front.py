@@ -13,7 +13,7 @@ from fraudloop.serving.auth import Gate, require
 from fraudloop.serving.log import Log
 from fraudloop.serving.metrics import Metrics
 from fraudloop.serving.refusals import RequestError
-from fraudloop.serving.replies import Message, Receive, Scope, Send, header, refuse
+from fraudloop.serving.replies import HEADERS, Message, Receive, Scope, Send, refuse
 from fraudloop.users import Role
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -55,7 +55,7 @@ class Front:
         self._numbers = itertools.count(1)
         self._direct = direct
         self._routes = routes
-        self._door = gate
+        self._gate = gate
         self._open_house = open_house
         self._metrics = metrics
         self._log = log
@@ -66,7 +66,8 @@ class Front:
             await self._app(scope, receive, send)
             return
         started = perf_counter()
-        given = header(scope, b"x-request-id")
+        named = scope[HEADERS] = dict(scope["headers"])
+        given = named.get(b"x-request-id")
         own = given if given and _REQUEST_ID.fullmatch(given) else self._next_id()
         note: dict[str, Any] = {}
         scope["note"] = note
@@ -76,7 +77,7 @@ class Front:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", own)]
+                message["headers"].append((b"x-request-id", own))
             await send(message)
 
         path: str = scope["path"]
@@ -116,7 +117,7 @@ class Front:
             return
         client = scope.get("client")
         origin = client[0] if client else "a socket"
-        user = await self._door.admit(header(scope, b"authorization"), origin)
+        user = await self._gate.admit(scope[HEADERS].get(b"authorization"), origin)
         note["user"] = user.name
         if path in SCORING:
             require(user, Role.SCORER)

@@ -40,9 +40,10 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         names = Counter(name for name, _ in pairs)
         twice = next(name for name, count in names.items() if count > 1)
+        shown = twice[:80].encode(errors="replace").decode()  # half a character cannot be sent
         raise DataError(
-            f"{twice[:80]!r} stands twice in one object: keep one of the two",
-            detail=[{"row": None, "field": twice[:80]}],
+            f"{shown!r} stands twice in one object: keep one of the two",
+            detail=[{"row": None, "field": shown}],
         )
     return members
 

@@ -96,11 +96,16 @@ class Live:
     def _load(self) -> Snapshot:
         """Load what lies there, prove it on its smoke row, and make it ready to decide."""
         # Looked at before it is read: what is changed meanwhile will count as a change.
-        self._seen = self._signature(self._seen)
+        self._seen = self._signature(self._promised() or self._seen)
         bundle = bundles.load(self._directory, sha256=self._sha256)
-        self._seen = self._signature(bundle.manifest.files) | self._seen
         scorer = Scorer(bundle, threads=self._threads)
         return Snapshot(scorer, Dialects(bundle.manifest.card, most_rows=self._most_rows))
+
+    def _promised(self) -> Iterable[str]:
+        """The files of the bundle that lies there, whether or not they are there already."""
+        with suppress(OSError, FraudloopError):
+            return manifests.parse((self._directory / manifests.NAME).read_bytes(), "").files
+        return ()
 
     def _signature(self, names: Iterable[str]) -> Signature:
         """What tells a changed file from the same one without reading it."""

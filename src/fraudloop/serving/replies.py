@@ -15,6 +15,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 encode = msgspec.json.Encoder().encode
+# In a scope: its headers by their names in lower case.
+HEADERS = "fraudloop.headers"
 JSON = (b"content-type", b"application/json")
 
 
@@ -37,12 +39,3 @@ def refusal(error: RequestError) -> bytes:
 async def refuse(send: Send, error: RequestError) -> None:
     """Send a refusal."""
     await reply(send, refusal(error), error.status, error.headers)
-
-
-def header(scope: Scope, name: bytes) -> bytes | None:
-    """A request's header, by its name in lower case."""
-    for each, value in scope["headers"]:
-        if each == name:
-            found: bytes = value
-            return found
-    return None

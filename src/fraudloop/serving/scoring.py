@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from fraudloop.errors import DataError, FraudloopError
 from fraudloop.serving.answers import answer
@@ -39,12 +39,14 @@ class Desk:
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "scoring"))
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """What a query asks for beside the transactions."""
 
     explain: bool = False
     top: int | None = None
+
+
+NOTHING_ELSE: tuple[Options, list[tuple[str, str]]] = (Options(), [])
 
 
 class Scoring:
@@ -73,8 +75,7 @@ class Scoring:
         desk.limits.enter()
         try:
             query = scope["query_string"]
-            pairs = pairs_of(query) if query else []
-            options, others = options_of(pairs)
+            options, others = options_of(pairs_of(query)) if query else NOTHING_ELSE
             if scope["method"] == "POST":
                 if others:
                     raise DataError(

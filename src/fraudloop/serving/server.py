@@ -2,112 +2,64 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
+import multiprocessing
+import os
 import signal
 import socket
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.supervisors import Multiprocess
 
 from fraudloop.errors import FraudloopError, SettingsError
 from fraudloop.model import bundle as bundles
-from fraudloop.serving.bodies import WHOLE
+from fraudloop.serving.connections import Connection
 from fraudloop.serving.log import Log, catch_others
 from fraudloop.serving.options import Options
+from fraudloop.serving.terminal import Terminal
 from fraudloop.settings import share_metrics
 
-# What is on its way when the server is told to end still comes, and is answered.
-GRACE = 0.3
 BACKLOG = 2048
-# Nobody needs so long to say what is asked, or to read on in an answer.
-STALLED = 10.0
-NOT_HTTP = b'{"error":"this is not HTTP: send an HTTP request","detail":[]}'
-
-
-class Connection(HttpToolsProtocol):
-    """One client: uvicorn's own protocol, with an end to stalling and to keeping alive."""
-
-    ending = False
-    _head_since: float | None = None
-    _was_paused = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base
-        """Begin to watch for a client that stalls."""
-        super().connection_made(transport)
-        self._head_since = self.loop.time()
-        self.loop.call_later(STALLED, self._look)
-
-    def on_message_begin(self) -> None:
-        """A request's head has begun."""
-        self._head_since = self.loop.time()
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """A request's head is whole."""
-        self._head_since = None
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """A request is whole: if it is so before it is read, reading it needs no time limit."""
-        super().on_message_complete()
-        scope: Any = self.scope
-        scope[WHOLE] = True
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if self.ending:
-            cycle.keep_alive = False
-        super()._start_asgi_task(cycle, app)
-
-    def shutdown(self) -> None:
-        """Answer what is here or on its way, then close."""
-        self.ending = True
-        if self.cycle is None or self.cycle.response_complete:
-            self.loop.call_later(GRACE, self._close_if_idle)
-        else:
-            super().shutdown()
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP in the shape of every other refusal."""
-        self.transport.write(
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(NOT_HTTP), NOT_HTTP)
-        )
-        self.transport.close()
-
-    def _close_if_idle(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()
-
-    def _look(self) -> None:
-        """Hang up on a client that neither ends its request's head nor reads its answer."""
-        if self.transport.is_closing():
-            return
-        paused = self.flow.write_paused
-        slow_to_ask = self._head_since is not None and (
-            self.loop.time() - self._head_since >= STALLED
-        )
-        if slow_to_ask or (paused and self._was_paused):
-            self.transport.abort()
-            return
-        self._was_paused = paused
-        self.loop.call_later(STALLED, self._look)
 
 
 class Workers(Multiprocess):
     """Several processes at one socket; one that dies is replaced."""
 
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self._terminal = Terminal()
+
     def keep_subprocess_alive(self) -> None:
-        """Replace who died, and let the metrics forget what only the living can say."""
+        """Replace who died."""
+        with self._forgotten():
+            super().keep_subprocess_alive()
+
+    def restart_all(self) -> None:
+        """Replace everyone, one after the other."""
+        with self._forgotten():
+            super().restart_all()
+
+    def handle_hup(self) -> None:
+        """Replace everyone; or end, if the terminal is gone."""
+        if self._terminal.is_gone():
+            self.handle_term()
+        else:
+            super().handle_hup()
+
+    @contextmanager
+    def _forgotten(self) -> Iterator[None]:
+        """Let the metrics forget, of those who go, what only the living can say."""
         from prometheus_client.multiprocess import mark_process_dead
 
         before = {process.pid for process in self.processes}
-        super().keep_subprocess_alive()
+        yield
         for pid in before - {process.pid for process in self.processes}:
             mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library has no types
 
@@ -128,7 +80,7 @@ def serve(host: str, port: int, options: Options) -> None:
         partial(_application, options),
         factory=True,
         workers=options.workers,
-        loop="uvloop",
+        loop="fraudloop.serving.connections:Loop",
         http=Connection,
         ws="none",
         lifespan="on",
@@ -160,11 +112,22 @@ def _application(options: Options) -> Any:
 
     if options.workers == 1:
         return create(options)
+    # A terminal interrupts everybody; the parent is who closes the door first, and tells them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     try:
         return create(options)
     except FraudloopError as error:  # in a worker nobody is above to say it
         Log()("worker failed", level="error", message=str(error))
         sys.exit(1)
+
+
+def _end_with_the_parent() -> None:
+    """Nobody could end a worker whose parent was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _require_protection(host: str, options: Options) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
@@ -15,6 +14,7 @@ from fastapi import FastAPI
 from fraudloop.serving.live import Live
 from fraudloop.serving.log import Log
 from fraudloop.serving.metrics import Metrics
+from fraudloop.serving.terminal import Terminal
 
 LOOKED_AT_EVERY = 1.0  # seconds
 WRITTEN_EVERY = 0.1
@@ -67,6 +67,7 @@ class _Watch:
         self._live = live
         self._metrics = metrics
         self._log = log
+        self._terminal = Terminal()
 
     async def go_on(self) -> None:
         """Look now and then, for as long as the server runs."""
@@ -98,10 +99,7 @@ class _Watch:
 
     def hung_up(self) -> None:
         """SIGHUP asks for a reload; or the terminal is gone, and with it who started the server."""
-        try:
-            if sys.stderr.isatty():
-                os.get_terminal_size(sys.stderr.fileno())
-        except OSError:
+        if self._terminal.is_gone():
             signal.raise_signal(signal.SIGTERM)
         else:
             asyncio.get_running_loop().run_in_executor(None, self.reload)
