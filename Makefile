@@ -47,8 +47,8 @@ bench: install ## Measure the pipeline: time, memory, how both grow
 bench-tune: install ## Measure what ten minutes of `fraudloop tune` find from a cold start
 	@$(in_venv) python bench/tuning.py
 
-bench-serving: install ## Measure the server beside a bare one (PEERS=yes: and beside others)
-	@$(in_venv) python bench/serving.py $(if $(PEERS),--peers)
+bench-serving: install ## Measure the server beside a bare one and other model servers (PEERS=no: without)
+	@$(in_venv) python bench/serving.py $(if $(filter no,$(PEERS)),,--peers)
 
 image: ## Build the image fraudloop:VERSION around the model (BASE=… takes another base image)
 	@scripts/image.sh
