@@ -89,6 +89,8 @@ def test_reasons_come_when_asked_for(app: Front) -> None:
     assert reasons is not None
     assert made["base_value"] == pytest.approx(reasons.base_value)
     assert "reasons" not in ask(app, "/predict", sent(1), query="explain=false").json
+    every = ask(app, "/predict", sent(1), query="explain=true&top=99999999999").json["reasons"]
+    assert ask(app, "/predict", sent(1), query="explain=1&top=0030").json["reasons"] == every
 
 
 def test_predictions_by_id(app: Front) -> None:
@@ -182,6 +184,7 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
         "reasons were asked for 3 transactions, and 2",
     ),
     ("/predict_fraud", {"body": {}}, 422, "the body is empty"),
+    ("/invocations", {"body": {}, "query": "explain=1"}, 422, "unknown option 'explain'"),
     ("/predict_fraud", {}, 405, "/predict_fraud does not take GET"),
     ("/predict", {"method": "DELETE"}, 405, "/predict does not take DELETE"),
     ("/predict/", {"body": {}}, 404, "there is no /predict/ here"),

@@ -57,7 +57,7 @@ def create(options: Options) -> Front:
         redirect_slashes=False,
     )
     scoring = {
-        "/predict": (Scoring(desk, in_full), ("POST", "GET")),
+        "/predict": (Scoring(desk, in_full, explains=True), ("POST", "GET")),
         "/invocations": (Scoring(desk, by_id, unnamed=True), ("POST",)),
         "/predict_fraud": (Scoring(desk, alone), ("POST",)),
     }

@@ -13,7 +13,7 @@ from fraudloop.serving.auth import Gate, require
 from fraudloop.serving.log import Log
 from fraudloop.serving.metrics import Metrics
 from fraudloop.serving.refusals import RequestError
-from fraudloop.serving.replies import HEADERS, Message, Receive, Scope, Send, refuse
+from fraudloop.serving.replies import HEADERS, NOTE, Message, Receive, Scope, Send, refuse
 from fraudloop.users import Role
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -70,7 +70,7 @@ class Front:
         given = named.get(b"x-request-id")
         own = given if given and _REQUEST_ID.fullmatch(given) else self._next_id()
         note: dict[str, Any] = {}
-        scope["note"] = note
+        scope[NOTE] = note
         status = CLIENT_GONE
 
         async def sent(message: Message) -> None:

@@ -107,11 +107,9 @@ def _scoring_paths(manifest: Manifest) -> Schema:
             "post": _operation("Score transactions", answer, bodies, _options()),
             "get": _operation("Score one transaction", answer, {}, fields),
         },
-        "/invocations": {
-            "post": _operation("Predictions by id", by_id, bodies | numbered, _options())
-        },
+        "/invocations": {"post": _operation("Predictions by id", by_id, bodies | numbered, [])},
         "/predict_fraud": {
-            "post": _operation("One prediction", prediction, {"one": bodies["one"]}, _options())
+            "post": _operation("One prediction", prediction, {"one": bodies["one"]}, [])
         },
     }
 

@@ -17,6 +17,8 @@ Send = Callable[[Message], Awaitable[None]]
 encode = msgspec.json.Encoder().encode
 # In a scope: its headers by their names in lower case.
 HEADERS = "fraudloop.headers"
+# In a scope: what the log is to say of it beside the usual.
+NOTE = "fraudloop.note"
 JSON = (b"content-type", b"application/json")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,11 +19,12 @@ from fraudloop.serving.limits import Limits
 from fraudloop.serving.live import Live, Snapshot
 from fraudloop.serving.metrics import Metrics
 from fraudloop.serving.refusals import RequestError, as_request_error
-from fraudloop.serving.replies import Receive, Scope, Send, encode, refuse, reply
+from fraudloop.serving.replies import NOTE, Receive, Scope, Send, encode, refuse, reply
 from fraudloop.settings import Serving
 
 # What takes longer than a few hundred transactions would make all others wait.
 SOON_DONE = 64_000
+WHOLE_NUMBER = re.compile("0*([1-9][0-9]*)")
 SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 
 Answer = dict[str, Any]
@@ -39,24 +41,33 @@ class Desk:
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "scoring"))
 
 
-class Options(NamedTuple):
-    """What a query asks for beside the transactions."""
+class Wish(NamedTuple):
+    """How transactions are to be answered."""
 
     explain: bool = False
     top: int | None = None
 
 
-NOTHING_ELSE: tuple[Options, list[tuple[str, str]]] = (Options(), [])
+PLAIN = Wish()
 
 
 class Scoring:
-    """One route: reads transactions, decides them, and says so in the route's own shape."""
+    """One route: reads transactions, decides them, and says so in the route's own shape.
+
+    `explains` where that shape has room for reasons; `unnamed` where columns may be numbered.
+    """
 
     def __init__(
-        self, desk: Desk, shape: Callable[[Snapshot, Answer], Answer], *, unnamed: bool = False
+        self,
+        desk: Desk,
+        shape: Callable[[Snapshot, Answer], Answer],
+        *,
+        explains: bool = False,
+        unnamed: bool = False,
     ) -> None:
         self._desk = desk
         self._shape = shape
+        self._explains = explains
         self._unnamed = unnamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,8 +85,7 @@ class Scoring:
         desk = self._desk
         desk.limits.enter()
         try:
-            query = scope["query_string"]
-            options, others = options_of(pairs_of(query)) if query else NOTHING_ELSE
+            wish, others = self._wished(scope["query_string"])
             if scope["method"] == "POST":
                 if others:
                     raise DataError(
@@ -83,12 +93,12 @@ class Scoring:
                     )
                 body = await body_of(scope, receive, desk.limits, desk.settings)
                 asks = partial(Snapshot.read, body=body, unnamed=self._unnamed)
-                soon_done = len(body) <= SOON_DONE and not options.explain
+                soon_done = len(body) <= SOON_DONE and not wish.explain
             else:
                 asks = partial(Snapshot.read_query, pairs=others)
-                soon_done = not options.explain
+                soon_done = not wish.explain
             # Taken once: whatever is published meanwhile, this request has one model.
-            work = partial(self._decided, desk.live.snapshot, asks, options)
+            work = partial(self._decided, desk.live.snapshot, asks, wish)
             if soon_done:
                 content, rows, version = work()
             else:
@@ -96,21 +106,28 @@ class Scoring:
                 content, rows, version = await loop.run_in_executor(desk.pool, work)
         finally:
             desk.limits.leave()
-        scope["note"] |= {"rows": rows, "model_version": version}
+        scope[NOTE] |= {"rows": rows, "model_version": version}
         return content
 
+    def _wished(self, query: bytes) -> tuple[Wish, list[tuple[str, str]]]:
+        """What a query wishes, and what else stands in it."""
+        if not query:
+            return PLAIN, []
+        pairs = pairs_of(query)
+        return wish_of(pairs) if self._explains else (PLAIN, pairs)
+
     def _decided(
-        self, snapshot: Snapshot, asks: Callable[[Snapshot], Asked], options: Options
+        self, snapshot: Snapshot, asks: Callable[[Snapshot], Asked], wish: Wish
     ) -> tuple[bytes, int, str]:
         asked = asks(snapshot)
         most = self._desk.settings.max_explained
-        if options.explain and len(asked.ids) > most:
+        if wish.explain and len(asked.ids) > most:
             raise RequestError(
                 413,
                 f"reasons were asked for {len(asked.ids):,} transactions, and {most:,} at once are "
                 "the most: send fewer, or leave explain out",
             )
-        made = answer(snapshot.scorer, asked, explain=options.explain, top=options.top)
+        made = answer(snapshot.scorer, asked, explain=wish.explain, top=wish.top)
         content = encode(self._shape(snapshot, made))
         self._desk.metrics.scored(made["scores"], sum(made["predictions"]))
         return content, len(asked.ids), made["model_version"]
@@ -140,8 +157,8 @@ def alone(snapshot: Snapshot, made: Answer) -> Answer:
     return {"prediction": made["predictions"][0]}
 
 
-def options_of(pairs: list[tuple[str, str]]) -> tuple[Options, list[tuple[str, str]]]:
-    """What a query asks for, and what else stands in it."""
+def wish_of(pairs: list[tuple[str, str]]) -> tuple[Wish, list[tuple[str, str]]]:
+    """What a query wishes, and what else stands in it."""
     explain, top = False, None
     others = []
     for name, value in pairs:
@@ -150,9 +167,10 @@ def options_of(pairs: list[tuple[str, str]]) -> tuple[Options, list[tuple[str, s
                 raise DataError(f"explain is {value[:80]!r}: set it to true or false")
             explain = SWITCHES[value.lower()]
         elif name == "top":
-            if not value.isascii() or not value.isdigit() or int(value[:9]) == 0:
+            number = WHOLE_NUMBER.fullmatch(value)
+            if number is None:
                 raise DataError(f"top is {value[:80]!r}: set it to a whole number above 0")
-            top = int(value[:9])
+            top = int(number[1][:9])  # nobody has more features than that
         else:
             others.append((name, value))
-    return Options(explain, top), others
+    return Wish(explain, top), others
