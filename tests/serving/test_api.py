@@ -82,6 +82,15 @@ def test_many_rows_are_decided_in_a_thread_and_like_few(app: Front) -> None:
     assert answered.json["scores"] == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_hundred_thousand_transactions_are_taken_and_not_one_more(app: Front) -> None:
+    row = b"[" + b",".join([b"0"] * len(card().columns)) + b"]"
+    most = b'{"features":[' + b",".join([row] * 100_000) + b"]}"
+    assert len(ask(app, "/predict", most).json["scores"]) == 100_000
+    refused = ask(app, "/predict", most[:-2] + b"," + row + b"]}")
+    assert refused.status == 413
+    assert "holds 100,001 transactions, and 100,000 at once" in refused.json["error"]
+
+
 def test_reasons_come_when_asked_for(app: Front) -> None:
     made = ask(app, "/predict", [sent(1), sent(2)], query="explain=true&top=3").json
     assert [len(reasons) for reasons in made["reasons"]] == [3, 3]
