@@ -180,7 +180,7 @@ def measure_scoring(directory: Path) -> dict[str, Any]:
             native = median_of(partial(scorer.by_native_form, some))
             forms[rows]["native_microseconds"] = round(native, 1)
     return {
-        "one_row_microseconds": median_of(lambda: scorer.by_graph(many[:1]), rounds=20_000),
+        "one_row_microseconds": median_of(lambda: scorer.score_one(many[:1]), rounds=20_000),
         "million_rows_seconds": median_of(lambda: scorer.score_features(many), rounds=5) / 1e6,
         "forms": forms,
     }

@@ -201,6 +201,15 @@ def test_a_graph_that_cannot_be_run_is_one_error() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_one_row_alone_gets_the_score_of_the_same_row_among_many(family: str) -> None:
+    scorer = Scorer(bundle_of(family))
+    rows = features()[:300]
+    alone = [scorer.score_one(row[None]) for row in rows]
+    np.testing.assert_allclose(alone, scorer.score_features(rows), rtol=0, atol=1e-12)
+    assert all(type(score) is float for score in alone)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_threads_may_share_a_scorer(family: str) -> None:
     scorer = Scorer(bundle_of(family))
     pieces = [features()[start : start + 1 + start % 150] for start in range(0, 9000, 45)]

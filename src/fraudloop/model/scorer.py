@@ -49,6 +49,10 @@ class Scorer:
         """The score of each row of features, by whichever form is faster for so many."""
         return self._calibrated(self.log_odds(features))
 
+    def score_one(self, features: Features) -> float:
+        """The score of a single row, for which numpy's own calls would cost more than the graph."""
+        return self.bundle.manifest.calibration.score(self.log_odds(features).item())
+
     def log_odds(self, features: Features) -> LogOdds:
         """What the model itself gives each row, before calibration."""
         native = self.bundle.manifest.native
@@ -86,10 +90,7 @@ class Scorer:
             )
 
     def _calibrated(self, log_odds: LogOdds) -> Scores:
-        calibration = self.bundle.manifest.calibration
-        if len(log_odds) == 1:  # for which numpy's own calls would cost more than the graph
-            return np.array([calibration.score(log_odds.item())])
-        return calibration.scores(log_odds)
+        return self.bundle.manifest.calibration.scores(log_odds)
 
     def _graph_in_blocks(self, features: Features) -> LogOdds:
         """Never more rows at once than the manifest says, so that no table is too long."""

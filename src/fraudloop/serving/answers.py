@@ -17,11 +17,10 @@ def answer(
 ) -> dict[str, Any]:
     """Decide what was asked; `explain` adds what each feature contributed, the largest first."""
     manifest = scorer.bundle.manifest
-    scores = scorer.score_features(asked.features)
-    predictions = scorer.predictions(scores).tolist()
+    scores, predictions = _decided(scorer, asked)
     made: dict[str, Any] = {
         "predictions": predictions,
-        "scores": scores.tolist(),
+        "scores": scores,
         "ids": asked.ids,
         "threshold": manifest.threshold,
         "model_version": scorer.bundle.version,
@@ -32,6 +31,14 @@ def answer(
     if explain:
         made |= _explained(manifest, scorer.reasons(asked.features), top)
     return made
+
+
+def _decided(scorer: Scorer, asked: Asked) -> tuple[list[float], list[int]]:
+    if len(asked.ids) == 1:
+        score = scorer.score_one(asked.features)
+        return [score], [int(score >= scorer.bundle.manifest.threshold)]
+    scores = scorer.score_features(asked.features)
+    return scores.tolist(), scorer.predictions(scores).tolist()
 
 
 def _message(manifest: Manifest, predictions: list[int]) -> str:
