@@ -125,9 +125,12 @@ def test_a_wrong_option_is_one_sentence(
 
 def every_error() -> list[tuple[type[errors.FraudloopError], int]]:
     kinds: list[type[errors.FraudloopError]] = [
-        kind
-        for kind in (errors.FraudloopError, *errors.FraudloopError.__subclasses__())
-        if kind.__module__ == errors.__name__
+        errors.FraudloopError,
+        *(
+            kind
+            for kind in errors.FraudloopError.__subclasses__()
+            if kind.__module__ == errors.__name__
+        ),
     ]
     usage = ("ParamsError", "SettingsError", "CardError")
     return [(kind, 2 if kind.__name__ in usage else 1) for kind in kinds]
