@@ -46,7 +46,7 @@ def score(bundle: Bundle) -> None:
 def serve(directory: Path) -> None:
     """Start the server, ask it what needs no transaction, and let it drain."""
     command = [sys.executable, "-m", "fraudloop", "serve", "--port", "0", "--bundle"]
-    server = subprocess.Popen(  # noqa: S603 - our own
+    server = subprocess.Popen(  # noqa: S603  # our own server
         [*command, str(directory)], stderr=subprocess.PIPE, text=True
     )
     try:
