@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from reprlib import repr as shown
@@ -25,6 +26,7 @@ LEGITIMATE = 0
 
 def schema(card: Card) -> pa.DataFrameSchema:
     """The pandera schema of a table as it is read, before its label is mapped to 0 and 1."""
+    _load_pandera()
     import pandera.pandas as pa
 
     columns = {
@@ -45,6 +47,7 @@ def validate(table: pd.DataFrame, card: Card, where: Path) -> pd.DataFrame:
 
     The first value that does not fit, by line, is named in one error.
     """
+    _load_pandera()
     import pandera.pandas as pa
 
     try:
@@ -132,6 +135,13 @@ def _part(table: pd.DataFrame, card: Card) -> dict[str, Any]:
 def _rounded(value: float) -> float:
     """Eight significant digits: enough to read, few enough to be the same on every machine."""
     return float(f"{value:.8g}")
+
+
+def _load_pandera() -> None:
+    """Load pandera, which looks for PySpark; that one complains of a new pandas, if it is here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PySpark does not yet", FutureWarning)
+        import pandera.pandas  # noqa: F401  # it is loaded, no more
 
 
 def _checks(column: Column) -> list[pa.Check]:
