@@ -97,10 +97,8 @@ def _field(text: str) -> str:
 
 def _check(decision: Decision) -> None:
     id, moment = decision.id, decision.decided_at
-    if not isinstance(id, str) or not id or len(id) > LONGEST_ID or "\0" in id:
-        raise _unfit(decision, f"has no id of 1 to {LONGEST_ID} characters without NUL")
-    if not id.isascii() and len(_utf8(id, decision)) > LONGEST_ID:
-        raise _unfit(decision, f"has an id of more than {LONGEST_ID} bytes")
+    if not isinstance(id, str) or not can_be_an_id(id):
+        raise _unfit(decision, f"has no id of 1 to {LONGEST_ID} bytes of text without NUL")
     if moment.tzinfo is None or not FIRST_YEAR < moment.year < LAST_YEAR:
         raise _unfit(decision, f"was decided at {moment.isoformat()}: give a time with its zone")
     if not 0 <= decision.score <= 1:
@@ -155,21 +153,29 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _utf8(text: str, decision: Decision) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise _unfit(decision, "has an id that is no text") from None
-
-
 def _unfit(decision: Decision, problem: str) -> DataError:
     sentence = f"decision {shortened(decision.id)} {problem}: correct it before it is kept"
     row = decision.id[:_LONGEST_NAME] if isinstance(decision.id, str) else None
     return DataError(sentence, [{"row": row, "error": sentence}])
 
 
-def moment_of(value: datetime, what: str) -> datetime:
-    """An aware moment, or a refusal."""
+def check_moment(value: datetime, what: str) -> None:
+    """Refuse a time without its zone, or one of another age."""
     if value.tzinfo is None or not FIRST_YEAR < value.year < LAST_YEAR:
         raise DataError(f"{what} is {value.isoformat()}: give a time with its zone")
-    return value
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be written at all: half of a surrogate pair cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def can_be_an_id(id: str) -> bool:
+    """Whether a decision may be called this."""
+    if not 0 < len(id) <= LONGEST_ID or "\0" in id:
+        return False
+    return id.isascii() or (is_text(id) and len(id.encode()) <= LONGEST_ID)

@@ -59,6 +59,12 @@ def with_verdict(*, inner: bool = False) -> Select[Any]:
     return select(decisions, *verdicts.c).select_from(joined)
 
 
+def confirmed(card: str) -> Select[Any]:
+    """The judged decisions of a card, the oldest first."""
+    wanted = with_verdict(inner=True).where(decisions.c.card == card)
+    return wanted.order_by(judged.c.decided_at, judged.c.decision_id)
+
+
 def key_text(order: Order, value: datetime | float, id: str) -> str:
     """Where a page ends, as text that a client sends back."""
     first = value.isoformat() if isinstance(value, datetime) else value
