@@ -47,3 +47,7 @@ class BundleError(FraudloopError):
 
 class UsersError(FraudloopError):
     """The users file is missing or broken, or a user cannot be added or removed."""
+
+
+class BatchError(FraudloopError):
+    """A batch of files cannot be scored, or was refused as a whole."""
