@@ -19,7 +19,7 @@ from fraudloop.batch.places import Source
 from fraudloop.batch.reading import Reader
 from fraudloop.batch.sound import Chunk, UnreadableError, sentence
 from fraudloop.errors import BatchError
-from fraudloop.progress import Progress
+from fraudloop.progress import RowProgress
 
 # A part is what an interruption costs at most, and a row group of Parquet.
 PART_ROWS = 1 << 20
@@ -48,7 +48,7 @@ class Batch:
         judge: Judge,
         limits: Limits,
         aside: Aside,
-        progress: Progress,
+        progress: RowProgress,
         pour: Callable[[bytes], Any] | None = None,
     ) -> None:
         self._sources = sources
@@ -146,6 +146,7 @@ class Batch:
         if len(decided.places):
             self._chunks.append(placed)
         self._progress.advance(chunk.bytes)
+        self._progress.rows(decided.rows)
         enough = PART_EXPLAINED if self._judge.explain else PART_ROWS
         if sum(len(each.decided.places) for each in self._chunks) >= enough:
             self._end_part()

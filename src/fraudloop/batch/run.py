@@ -16,7 +16,7 @@ from fraudloop.batch.journal import REJECTS, Aside, State
 from fraudloop.batch.outputs import Output, output_of, publish, publish_rejects
 from fraudloop.batch.places import PIPE, Source, sources_of, spooled
 from fraudloop.errors import BatchError
-from fraudloop.progress import Progress
+from fraudloop.progress import RowProgress
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def run(
     output: str,
     judge: Judge,
     wish: Wish,
-    progress: Progress,
+    progress: RowProgress,
     *,
     endpoint: str | None = None,
 ) -> Done:

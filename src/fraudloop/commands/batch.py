@@ -75,7 +75,7 @@ def batch(
         output,
         Judge(scorer, explain=explain, top=top),
         wish,
-        progress.on_terminal(),
+        progress.rows_on_terminal(),
         endpoint=Settings.read().s3_endpoint,
     )
     state = done.state
