@@ -95,7 +95,9 @@ def plug(monkeypatch: pytest.MonkeyPatch, step: int) -> list[int]:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize(("files", "name"), [(1, "out.{}"), (3, "out.{}"), (3, "out")])
+@pytest.mark.parametrize(
+    ("files", "name"), [(1, "out.{}"), (1, "out.parquet"), (3, "out.{}"), (3, "out")]
+)
 def test_pulling_the_plug_at_any_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, files: int, name: str
 ) -> None:

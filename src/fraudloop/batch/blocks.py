@@ -13,17 +13,22 @@ LONGEST = 1 << 24
 
 
 class Block(NamedTuple):
-    """Some lines: the first is line `line` of the file, the next block begins at byte `after`."""
+    """Some lines: the first is line `line` of the file, the next block begins at byte `after`.
+
+    The file was read as far as byte `read`: whoever goes on there ends the next block at the same
+    place.
+    """
 
     content: bytes
     line: int
     after: int
     lines: int
+    read: int
 
     @property
     def next(self) -> dict[str, int]:
         """Where the file goes on, for `blocks`."""
-        return {"at": self.after, "line": self.line + self.lines}
+        return {"at": self.after, "line": self.line + self.lines, "read": self.read}
 
 
 def blocks(file: Any, start: dict[str, int], *, quotes: bool = False) -> Iterator[Block]:
@@ -32,29 +37,31 @@ def blocks(file: Any, start: dict[str, int], *, quotes: bool = False) -> Iterato
     With `quotes` a line break between two quotation marks ends no line, as in CSV.
     """
     at, line = start.get("at", 0), start.get("line", 1)
+    read = start.get("read", at)
     file.seek(at)
-    rest = b""
+    rest = bytes(file.read(read - at)) if read > at else b""
     while True:
-        came = file.read(BLOCK)
+        came = bytes(file.read(BLOCK))
+        read += len(came)
         text = rest + came
         if not came:
             if text:
-                yield _block(text, line, at)
+                yield _block(text, line, at, read)
             return
         cut = _cut(text, quotes)
         if cut == 0 and len(text) >= LONGEST + BLOCK:
             cut = len(text)
         if cut:
-            block = _block(text[:cut], line, at)
+            block = _block(text[:cut], line, at, read)
             yield block
             at, line = block.after, line + block.lines
         rest = text[cut:]
 
 
-def _block(text: bytes, line: int, at: int) -> Block:
+def _block(text: bytes, line: int, at: int, read: int) -> Block:
     content = text.removeprefix(BOM) if at == 0 else text
     lines = text.count(b"\n") + (not text.endswith(b"\n"))
-    return Block(content, line, at + len(text), lines)
+    return Block(content, line, at + len(text), lines, read)
 
 
 def _cut(text: bytes, quotes: bool) -> int:

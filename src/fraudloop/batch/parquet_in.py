@@ -11,7 +11,9 @@ from fraudloop.batch.sound import Chunk, Sound, UnreadableError
 from fraudloop.dataset.card import Card
 from fraudloop.dataset.records import naming
 
-ROWS = 1 << 17
+ROWS = 1 << 16
+# Never a whole row group at once: its length is up to who wrote it.
+READ_AHEAD = 1 << 20
 
 
 def chunks(file: Any, card: Card, where: str, start: dict[str, int], size: int) -> Iterator[Chunk]:
@@ -20,7 +22,7 @@ def chunks(file: Any, card: Card, where: str, start: dict[str, int], size: int) 
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(file) as content:
+        with parquet.ParquetFile(file, pre_buffer=False, buffer_size=READ_AHEAD) as content:
             names = list(content.schema_arrow.names)
             wanted = by_columns.wanted(card, names, where)
             yield from _chunks(content, card, wanted, start.get("at", 0), size)
@@ -33,24 +35,19 @@ def chunks(file: Any, card: Card, where: str, start: dict[str, int], size: int) 
 
 
 def _chunks(content: Any, card: Card, wanted: list[str], at: int, size: int) -> Iterator[Chunk]:
-    total = content.metadata.num_rows
-    groups, skipped = [], 0
-    begins = 0
+    """Chunks end where row groups do, so that they are the same wherever reading begins."""
+    total = max(content.metadata.num_rows, 1)
+    row = 0
     for group in range(content.num_row_groups):
-        rows = content.metadata.row_group(group).num_rows
-        if begins + rows > at:
-            groups.append(group)
-        else:
-            skipped += rows
-        begins += rows
-    row = skipped
-    for batch in content.iter_batches(ROWS, row_groups=groups, columns=wanted):
-        ends = row + batch.num_rows
-        if ends > at:
-            read = partial(_sound, card, batch.slice(max(at - row, 0)))
-            share = size * min(batch.num_rows, ends - at) // max(total, 1)
-            yield Chunk(read, {"at": ends}, share)
-        row = ends
+        ends = row + content.metadata.row_group(group).num_rows
+        if ends <= at:
+            row = ends
+            continue
+        for batch in content.iter_batches(ROWS, row_groups=[group], columns=wanted):
+            row += batch.num_rows
+            if row > at:
+                share = size * batch.num_rows // total
+                yield Chunk(partial(_sound, card, batch), {"at": row}, share)
 
 
 def _sound(card: Card, batch: Any) -> Sound:
