@@ -198,7 +198,7 @@ def measure(folder: Path, scorer: Scorer, rows: int, most: int) -> None:
 def curve(folder: Path, million: Path, most: int) -> None:
     """Memory and time of more and more rows."""
     first = 0.0
-    for rows in (MILLION, 10 * MILLION, most):
+    for rows in sorted({MILLION, 10 * MILLION, most}):
         input = folder_of(million, folder / f"rows-{rows}", rows)
         memory, seconds = peak(input, folder / "out.parquet")
         first = first or memory
