@@ -9,7 +9,7 @@ shell_scripts = $$(find . \( -name .venv -o -name .cache -o -name .git -o -name 
 
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install run serve predict batch test check bench bench-tune bench-serving image image-tar lock clean
+.PHONY: help install run serve predict batch test check bench bench-tune bench-serving bench-ledger image image-tar lock clean
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -50,7 +50,7 @@ bench: install ## Measure the pipeline: time, memory, how both grow
 bench-tune: install ## Measure what ten minutes of `fraudloop tune` find from a cold start
 	@$(in_venv) python bench/tuning.py
 
-bench-serving: install ## Measure the server beside a bare one and other model servers (PEERS=no: without)
+bench-serving bench-ledger: install ## Measure the server beside a bare one and other model servers (PEERS=no: without)
 	@$(in_venv) python bench/serving.py $(if $(filter no,$(PEERS)),,--peers)
 
 bench-ledger: install ## Measure keeping decisions in PostgreSQL beside a bare COPY, and in SQLite
