@@ -50,8 +50,11 @@ bench: install ## Measure the pipeline: time, memory, how both grow
 bench-tune: install ## Measure what ten minutes of `fraudloop tune` find from a cold start
 	@$(in_venv) python bench/tuning.py
 
-bench-serving bench-ledger: install ## Measure the server beside a bare one and other model servers (PEERS=no: without)
+bench-serving: install ## Measure the server beside a bare one and other model servers (PEERS=no: without)
 	@$(in_venv) python bench/serving.py $(if $(filter no,$(PEERS)),,--peers)
+
+bench-ledger: install ## Measure keeping decisions in PostgreSQL beside a bare COPY, and in SQLite
+	@$(in_venv) python bench/ledger.py
 
 image: ## Build the image fraudloop:VERSION around the model (BASE=… takes another base image)
 	@scripts/image.sh
