@@ -9,7 +9,7 @@ shell_scripts = $$(find . \( -name .venv -o -name .cache -o -name .git -o -name 
 
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install run serve predict batch test check bench bench-tune bench-serving image image-tar lock clean bench-batch
+.PHONY: help install run serve predict batch test check bench bench-tune bench-serving image image-tar lock clean bench-batch bench-ledger
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
