@@ -47,3 +47,7 @@ class BundleError(FraudloopError):
 
 class UsersError(FraudloopError):
     """The users file is missing or broken, or a user cannot be added or removed."""
+
+
+class StreamError(FraudloopError):
+    """Kafka, or what a stream is fed from, cannot be used; or another process took its place."""

@@ -1,0 +1,74 @@
+"""The stream: transactions from Kafka, decided, and kept in the ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fraudloop.commands.shared import BUNDLE, SHA256, read_params, say
+
+app = typer.Typer(help="Kafka in, Kafka out, ledger (docs/streaming.md).", no_args_is_help=True)
+
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, help="Answer GET /metrics there; 0 takes a free port."),
+]
+MetricsHost = Annotated[str, typer.Option(help="Where /metrics listens.")]
+Batch = Annotated[int, typer.Option(min=1, max=50_000, help="Messages taken at once, at most.")]
+Wait = Annotated[
+    float, typer.Option(min=0.0, max=10_000.0, help="Milliseconds that a message waits for more.")
+]
+Instance = Annotated[
+    str | None,
+    typer.Option(help="A name of its own, kept over restarts: it goes on at once after a crash."),
+]
+
+
+@app.command()
+def produce(
+    source: Annotated[
+        Path | None,
+        typer.Option(help=".csv, .parquet or .json; the card's synthetic data if left out."),
+    ] = None,
+    rate: Annotated[float, typer.Option(min=0.0, help="Transactions a second; 0: no limit.")] = 0,
+    speed: Annotated[
+        float, typer.Option(min=0.0, help="Follow the time column, so many times as fast.")
+    ] = 0,
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    forever: Annotated[bool, typer.Option("--forever", help="Begin again at the end.")] = False,
+    rows: Annotated[int | None, typer.Option(min=1, help="Of the synthetic table.")] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="What ids begin with; the time of the start if left out.")
+    ] = None,
+    card: Annotated[Path | None, typer.Option(help="A dataset card; the pipeline's own.")] = None,
+) -> None:
+    """Send the transactions of a dataset to Kafka, one message each."""
+    from fraudloop.dataset import card as cards
+    from fraudloop.settings import Kafka
+    from fraudloop.streaming.run import Replay, produce
+
+    params = read_params()
+    replay = Replay(source, rows, rate, speed, count, forever, prefix)
+    sent = produce(Kafka.read(), cards.load(card or params.paths.card), params.seed, replay)
+    say(f"{sent:,} transactions sent")
+
+
+@app.command()
+def score(
+    batch: Batch = 5_000,
+    wait_ms: Wait = 5.0,
+    instance: Instance = None,
+    bundle: Annotated[Path | None, BUNDLE] = None,
+    sha256: Annotated[str | None, SHA256] = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
+) -> None:
+    """Decide every transaction once: topic to topic in Kafka's transactions."""
+    from fraudloop.settings import Kafka
+    from fraudloop.streaming.run import Options, score
+
+    directory = bundle or read_params().paths.output
+    options = Options(batch, wait_ms / 1000, instance, metrics_host, metrics_port)
+    score(Kafka.read(), directory, sha256, options)

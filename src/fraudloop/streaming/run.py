@@ -1,0 +1,102 @@
+"""The steps of the stream as processes: from their settings until they are asked to stop."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from fraudloop.dataset.card import Card
+from fraudloop.serving.live import Live
+from fraudloop.serving.log import Log
+from fraudloop.settings import Kafka, Serving
+from fraudloop.streaming.cluster import Cluster
+from fraudloop.streaming.metrics import Metrics, shown
+from fraudloop.streaming.produce import Producing
+from fraudloop.streaming.reload import kept_current
+from fraudloop.streaming.replay import Pace, from_file, rounds, synthetic
+from fraudloop.streaming.score import Batches, Scoring
+from fraudloop.streaming.stopping import asked_to_stop
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a step is started with; `instance` is its own name, over restarts."""
+
+    most: int
+    seconds: float
+    instance: str | None = None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
+
+    @property
+    def batches(self) -> Batches:
+        """How messages are taken."""
+        return Batches(self.most, self.seconds)
+
+
+def score(settings: Kafka, bundle: Path, sha256: str | None, options: Options) -> None:
+    """Decide transactions until asked to stop."""
+    log = Log()
+    live = Live(bundle, sha256=sha256, most_rows=options.most, threads=Serving.read().threads)
+    live.warm_up()
+    cluster = Cluster(settings, log)
+    cluster.require(settings.transactions, settings.decisions, settings.dead)
+    metrics = Metrics("score")
+    with (
+        asked_to_stop() as stop,
+        shown(metrics, options.metrics_host, options.metrics_port) as port,
+        kept_current(live, log, metrics),
+    ):
+        scoring = Scoring(
+            cluster,
+            live,
+            options.batches,
+            metrics,
+            stop,
+            name=f"fraudloop-score-{name_of(options.instance)}",
+            instance=options.instance,
+        )
+        gc.collect()
+        gc.freeze()  # what is loaded stays
+        version = live.snapshot.bundle.version
+        log("scoring", model_version=version, metrics_port=port, process=os.getpid())
+        scoring.run()
+    log("stopped", process=os.getpid())
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What is sent: the rows of a file, or of the card's synthetic table; how fast, how many."""
+
+    source: Path | None = None
+    rows: int | None = None
+    rate: float = 0.0
+    speed: float = 0.0
+    count: int | None = None
+    forever: bool = False
+    prefix: str | None = None
+
+
+def produce(settings: Kafka, card: Card, seed: int, replay: Replay) -> int:
+    """Send transactions until there are no more, or asked to stop; how many Kafka has."""
+    if replay.source is not None:
+        columns = from_file(replay.source, card)
+    else:
+        columns = synthetic(card, seed=seed, rows=replay.rows)
+    prefix = replay.prefix or datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    due = rounds(card, columns, forever=replay.forever, prefix=prefix)
+    cluster = Cluster(settings, Log())
+    cluster.require(settings.transactions)
+    with asked_to_stop() as stop:
+        pace = Pace(rate=replay.rate, speed=replay.speed)
+        return Producing(cluster, stop).run(islice(due, replay.count), pace)
+
+
+def name_of(instance: str | None) -> str:
+    """A name that no other process that runs has."""
+    return instance or f"{socket.gethostname()}-{os.getpid()}"
