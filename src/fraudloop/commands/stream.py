@@ -72,3 +72,21 @@ def score(
     directory = bundle or read_params().paths.output
     options = Options(batch, wait_ms / 1000, instance, metrics_host, metrics_port)
     score(Kafka.read(), directory, sha256, options)
+
+
+@app.command()
+def store(
+    batch: Batch = 5_000,
+    wait_ms: Wait = 20.0,
+    instance: Instance = None,
+    bundle: Annotated[Path | None, BUNDLE] = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
+) -> None:
+    """Take decisions into the ledger: each once, and no verdict is ever touched."""
+    from fraudloop.settings import Kafka, Keeping
+    from fraudloop.streaming.run import Options, store
+
+    directory = bundle or read_params().paths.output
+    options = Options(batch, wait_ms / 1000, instance, metrics_host, metrics_port)
+    store(Kafka.read(), Keeping.read().url, directory, options)

@@ -32,7 +32,7 @@ _BEGINNING = re.compile(rb'\s*(?:(\[)|\{\s*"([^"\\]*)")')
 _SPLIT = (b"columns", b"index", b"data")
 SPLITS_REMEMBERED = 32
 # What a database that keeps transactions takes for an id, and what it does not take in any text.
-LONGEST_ID = 200
+LONGEST_ID = 128  # characters, each of them up to 4 bytes
 NO_TEXT = b"\\u0000"
 
 

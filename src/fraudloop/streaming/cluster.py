@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -149,8 +150,9 @@ class Cluster:
 
 
 def reason_of(error: KafkaError) -> str:
-    """What Kafka says of an error, as part of a sentence."""
-    return " ".join(error.str().split()).rstrip(".")
+    """What Kafka says of an error, as part of a sentence: not by which connection, nor how soon."""
+    said = " ".join(error.str().split())
+    return re.sub(r"^\S+/\S+: | \(after \d+ms in state \w+.*\)$", "", said).rstrip(".")
 
 
 def refused(error: KafkaError) -> StreamError | None:

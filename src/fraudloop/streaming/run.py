@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from fraudloop.dataset.card import Card
+from fraudloop.ledger.ledger import Ledger
+from fraudloop.model import manifest as manifests
 from fraudloop.serving.live import Live
 from fraudloop.serving.log import Log
 from fraudloop.settings import Kafka, Serving
@@ -21,6 +23,7 @@ from fraudloop.streaming.reload import kept_current
 from fraudloop.streaming.replay import Pace, from_file, rounds, synthetic
 from fraudloop.streaming.score import Batches, Scoring
 from fraudloop.streaming.stopping import asked_to_stop
+from fraudloop.streaming.store import Storing
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def score(settings: Kafka, bundle: Path, sha256: str | None, options: Options) -
             options.batches,
             metrics,
             stop,
-            name=f"fraudloop-score-{name_of(options.instance)}",
+            name=f"{settings.transactions}-{name_of(options.instance)}",
             instance=options.instance,
         )
         gc.collect()
@@ -95,6 +98,26 @@ def produce(settings: Kafka, card: Card, seed: int, replay: Replay) -> int:
     with asked_to_stop() as stop:
         pace = Pace(rate=replay.rate, speed=replay.speed)
         return Producing(cluster, stop).run(islice(due, replay.count), pace)
+
+
+def store(settings: Kafka, url: str, bundle: Path, options: Options) -> None:
+    """Take decisions into the ledger until asked to stop."""
+    log = Log()
+    card = manifests.parse((bundle / manifests.NAME).read_bytes(), str(bundle)).card
+    cluster = Cluster(settings, log)
+    cluster.require(settings.decisions, settings.dead)
+    metrics = Metrics("store")
+    with (
+        Ledger.open(url) as ledger,
+        asked_to_stop() as stop,
+        shown(metrics, options.metrics_host, options.metrics_port) as port,
+    ):
+        storing = Storing(
+            cluster, ledger, card.id, options.batches, metrics, stop, instance=options.instance
+        )
+        log("storing", ledger=ledger.where, metrics_port=port, process=os.getpid())
+        storing.run()
+    log("stopped", process=os.getpid())
 
 
 def name_of(instance: str | None) -> str:

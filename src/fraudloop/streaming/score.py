@@ -16,7 +16,7 @@ from fraudloop.streaming.sink import FencedError, Sink
 from fraudloop.streaming.source import Source
 from fraudloop.streaming.stopping import Backoff
 
-GROUP = "fraudloop-score"
+GROUP = "fraudloop-score-{}"  # of a topic: another one is read by others
 HEARS_OF_A_TWIN = 3.0  # seconds, some heartbeats: by then the group has told who is the older one
 
 
@@ -56,7 +56,7 @@ class Scoring:
         self._source = Source(
             cluster,
             self._topics.transactions,
-            GROUP,
+            GROUP.format(self._topics.transactions),
             most=batches.most,
             seconds=batches.seconds,
             instance=instance,

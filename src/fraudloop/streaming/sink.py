@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from fraudloop.errors import StreamError
 from fraudloop.streaming.cluster import LARGEST_DEAD, Cluster, reason_of, refused
@@ -128,6 +128,45 @@ class Sink:
                 self._abort(again.args[0])
             if not self._stop.is_set():
                 self.renew()
+
+
+class Post:
+    """Sends letters of their own, outside any transaction: after a crash perhaps once more."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._failed: list[KafkaError] = []
+        self._producer = Producer(
+            cluster.config(
+                enable_idempotence=True,
+                message_max_bytes=LARGEST_DEAD,
+                partitioner="murmur2_random",
+            )
+        )
+
+    def send(self, letters: Sequence[Letter], stop: threading.Event) -> bool:
+        """Have Kafka keep all of them; False if it does not."""
+        self._failed = []
+        for each in letters:
+            self._producer.produce(
+                each.topic, each.value, each.key, headers=each.headers, on_delivery=self._heard
+            )
+        while letters and self._producer.flush(1.0):
+            if stop.is_set():
+                return False
+        for fault in self._failed:
+            denied = refused(fault)
+            if denied is not None:
+                raise denied
+        return not self._failed
+
+    def close(self) -> None:
+        """End the producer."""
+        self._producer.purge()
+        self._producer.close()
+
+    def _heard(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failed.append(error)
 
 
 def _fault_of(error: KafkaException) -> KafkaError:
