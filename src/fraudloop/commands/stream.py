@@ -29,9 +29,15 @@ Instance = Annotated[
 @app.command()
 def produce(
     source: Annotated[
-        Path | None,
-        typer.Option(help=".csv, .parquet or .json; the card's synthetic data if left out."),
+        str | None,
+        typer.Option(
+            help="A .csv, .parquet or .json, or the http(s):// of a source that is asked again and "
+            "again; the card's synthetic data if left out."
+        ),
     ] = None,
+    every: Annotated[
+        float, typer.Option(min=0.01, help="Seconds between two questions to an HTTP source.")
+    ] = 1.0,
     rate: Annotated[float, typer.Option(min=0.0, help="Transactions a second; 0: no limit.")] = 0,
     speed: Annotated[
         float, typer.Option(min=0.0, help="Follow the time column, so many times as fast.")
@@ -50,7 +56,7 @@ def produce(
     from fraudloop.streaming.run import Replay, produce
 
     params = read_params()
-    replay = Replay(source, rows, rate, speed, count, forever, prefix)
+    replay = Replay(source, every, rows, rate, speed, count, forever, prefix)
     sent = produce(Kafka.read(), cards.load(card or params.paths.card), params.seed, replay)
     say(f"{sent:,} transactions sent")
 
@@ -90,3 +96,24 @@ def store(
     directory = bundle or read_params().paths.output
     options = Options(batch, wait_ms / 1000, instance, metrics_host, metrics_port)
     store(Kafka.read(), Keeping.read().url, directory, options)
+
+
+@app.command()
+def redrive(
+    reason: Annotated[str, typer.Option(help="Only those whose reason holds this text.")] = "",
+    times: Annotated[
+        int, typer.Option(min=1, help="What came back so often already, stays where it is.")
+    ] = 3,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count what would be sent back.")
+    ] = False,
+) -> None:
+    """Send dead letters back to where they came from, once what was wrong is mended."""
+    from fraudloop.settings import Kafka
+    from fraudloop.streaming.redrive import Wish
+    from fraudloop.streaming.run import redrive
+
+    done = redrive(Kafka.read(), Wish(reason, times, dry_run))
+    for why, letters in done.stay.most_common():
+        say(f"{letters:,} stay ({why})")
+    say(f"{done.sent:,} dead letters {'would be' if dry_run else 'were'} sent back")

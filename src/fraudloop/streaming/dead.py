@@ -36,7 +36,7 @@ def letter(message: Message, reason: str, topic: str, at: str, *, cut: bool = Fa
 
 def said(message: Message, name: str) -> str:
     """One of our headers, or nothing."""
-    found = [value for key, value in _headers(message) if key == name]
+    found = [value for key, value in all_of(message) if key == name]
     value = found[-1] if found else None
     return value.decode(errors="replace") if isinstance(value, bytes) else ""
 
@@ -49,8 +49,9 @@ def redriven(message: Message) -> int:
 
 def others(message: Message) -> Headers:
     """The headers that are not ours."""
-    return [(name, value) for name, value in _headers(message) if name not in OURS]
+    return [(name, value) for name, value in all_of(message) if name not in OURS]
 
 
-def _headers(message: Message) -> Headers:
+def all_of(message: Message) -> Headers:
+    """The headers of a message."""
     return cast("Headers", message.headers() or [])

@@ -61,12 +61,16 @@ class Producing:
             )
         )
 
-    def run(self, transactions: Iterable[Transaction], pace: Pace) -> int:
-        """Send them; how many Kafka has. What was sent before a stop is there."""
+    def run(self, transactions: Iterable[Transaction | None], pace: Pace) -> int:
+        """Send them; how many Kafka has. None among them stands for nothing just now."""
         topic = self._cluster.settings.transactions
         queued = 0
         try:
             for each in transactions:
+                if each is None:
+                    self._producer.poll(0)
+                    self._look()
+                    continue
                 if not self._wait(pace.seconds_until(each)) or not self._has_room(queued):
                     break
                 self._send(topic, each)

@@ -96,6 +96,19 @@ def rounds(card: Card, columns: Columns, *, forever: bool, prefix: str) -> Itera
             return
 
 
+def at_most(
+    count: int | None, transactions: Iterable[Transaction | None]
+) -> Iterator[Transaction | None]:
+    """The first so many of them, and whatever stands for none in between."""
+    left = count
+    for each in transactions:
+        yield each
+        if left is not None and each is not None:
+            left -= 1
+            if left == 0:
+                return
+
+
 class Pace:
     """When the next message is due: so many a second, or by its time in the table, sped up."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import socket
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 
 from fraudloop.dataset.card import Card
@@ -18,9 +19,18 @@ from fraudloop.serving.log import Log
 from fraudloop.settings import Kafka, Serving
 from fraudloop.streaming.cluster import Cluster
 from fraudloop.streaming.metrics import Metrics, shown
+from fraudloop.streaming.poll import is_source, polled
 from fraudloop.streaming.produce import Producing
+from fraudloop.streaming.redrive import Redriven, Redriving, Wish
 from fraudloop.streaming.reload import kept_current
-from fraudloop.streaming.replay import Pace, from_file, rounds, synthetic
+from fraudloop.streaming.replay import (
+    Pace,
+    Transaction,
+    at_most,
+    from_file,
+    rounds,
+    synthetic,
+)
 from fraudloop.streaming.score import Batches, Scoring
 from fraudloop.streaming.stopping import asked_to_stop
 from fraudloop.streaming.store import Storing
@@ -76,7 +86,8 @@ def score(settings: Kafka, bundle: Path, sha256: str | None, options: Options) -
 class Replay:
     """What is sent: the rows of a file, or of the card's synthetic table; how fast, how many."""
 
-    source: Path | None = None
+    source: str | None = None
+    every: float = 1.0
     rows: int | None = None
     rate: float = 0.0
     speed: float = 0.0
@@ -87,17 +98,34 @@ class Replay:
 
 def produce(settings: Kafka, card: Card, seed: int, replay: Replay) -> int:
     """Send transactions until there are no more, or asked to stop; how many Kafka has."""
+    log = Log()
+    with asked_to_stop() as stop:
+        due = _due(card, seed, replay, log, stop)
+        cluster = Cluster(settings, log)
+        cluster.require(settings.transactions)
+        pace = Pace(rate=replay.rate, speed=replay.speed)
+        return Producing(cluster, stop).run(due, pace)
+
+
+def _due(
+    card: Card, seed: int, replay: Replay, log: Log, stop: threading.Event
+) -> Iterator[Transaction | None]:
+    if replay.source is not None and is_source(replay.source):
+        return at_most(replay.count, polled(replay.source, replay.every, card, log, stop))
     if replay.source is not None:
-        columns = from_file(replay.source, card)
+        columns = from_file(Path(replay.source), card)
     else:
         columns = synthetic(card, seed=seed, rows=replay.rows)
     prefix = replay.prefix or datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    due = rounds(card, columns, forever=replay.forever, prefix=prefix)
+    return at_most(replay.count, rounds(card, columns, forever=replay.forever, prefix=prefix))
+
+
+def redrive(settings: Kafka, wish: Wish) -> Redriven:
+    """Send dead letters back to where they came from."""
     cluster = Cluster(settings, Log())
-    cluster.require(settings.transactions)
+    cluster.require(settings.transactions, settings.decisions, settings.dead)
     with asked_to_stop() as stop:
-        pace = Pace(rate=replay.rate, speed=replay.speed)
-        return Producing(cluster, stop).run(islice(due, replay.count), pace)
+        return Redriving(cluster, wish, stop).run()
 
 
 def store(settings: Kafka, url: str, bundle: Path, options: Options) -> None:

@@ -88,7 +88,7 @@ class Scoring:
         ]
         try:
             fault = self._sink.write(
-                self._topics.decisions, decided.messages, letters, self._source
+                self._topics.decisions, decided.messages, letters, self._source.offsets()
             )
         except FencedError:
             self._require_no_twin()

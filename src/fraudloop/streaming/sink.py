@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from fraudloop.errors import StreamError
 from fraudloop.streaming.cluster import LARGEST_DEAD, Cluster, reason_of, refused
-from fraudloop.streaming.source import Source
+from fraudloop.streaming.source import Offsets
 
 ANSWER = 5.0  # seconds that one call waits before it is made again
 LAST_TRY = 15.0  # seconds a transaction may still take when we are asked to stop
@@ -43,11 +43,15 @@ class Sink:
         self._producer = self._made()
 
     def write(
-        self, topic: str, messages: list[dict[str, Any]], letters: Sequence[Letter], source: Source
+        self,
+        topic: str,
+        messages: list[dict[str, Any]],
+        letters: Sequence[Letter],
+        read: Offsets,
     ) -> KafkaError | None:
-        """Write, and commit what `source` has read with it; the error if nothing came of it.
+        """Write, and commit what was `read` with it; the error if nothing came of it.
 
-        Then whoever reads has to `rewind`, and to do its work again.
+        Then whoever reads has to go back, and to do its work again.
         """
         producer = self._producer
         try:
@@ -56,9 +60,8 @@ class Sink:
                 raise KafkaException(next(each["_error"] for each in messages if "_error" in each))
             for letter in letters:
                 producer.produce(letter.topic, letter.value, letter.key, headers=letter.headers)
-            positions = source.positions()
             self._insist(
-                lambda: producer.send_offsets_to_transaction(positions, source.metadata, ANSWER)
+                lambda: producer.send_offsets_to_transaction(read.positions, read.metadata, ANSWER)
             )
             self._insist(lambda: producer.commit_transaction(ANSWER))
         except KafkaException as error:

@@ -1,15 +1,15 @@
 """Reading a topic in batches, as one member of a group; a rebalance never lets a message in twice.
 
 Messages are read in the order of their partition, and what has been committed with them says where
-the group goes on. `rewind` goes back there; `metadata` proves to Kafka that the partitions are
-still ours, as of when they were given.
+the group goes on. `rewind` goes back there; `offsets` says it, with proof that the partitions
+are ours, as of when they were given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import (
     OFFSET_STORED,
@@ -28,6 +28,13 @@ UNREAD = -1  # lag that nobody knows yet
 FENCED = {KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED}
 
 
+class Offsets(NamedTuple):
+    """Where a group will go on, and what proves that it may say so."""
+
+    positions: list[TopicPartition]
+    metadata: Any
+
+
 class Source:
     """A topic, read by one member of a group: batches of up to `most`, within `seconds`."""
 
@@ -43,7 +50,7 @@ class Source:
         **config: Any,
     ) -> None:
         self.topic = topic
-        self.metadata: Any = None
+        self._metadata: Any = None
         self._cluster = cluster
         self._most = most
         self._seconds = seconds
@@ -89,14 +96,14 @@ class Source:
             messages = [message for message in messages if not message.error()]
         return messages
 
-    def positions(self) -> list[TopicPartition]:
+    def offsets(self) -> Offsets:
         """Behind the last message read of each partition: what to commit with what became of it."""
-        positions: list[TopicPartition] = self._consumer.position(self._consumer.assignment())
-        return [each for each in positions if each.offset >= 0]
+        positions = self._consumer.position(self._consumer.assignment())
+        return Offsets([each for each in positions if each.offset >= 0], self._metadata)
 
     def commit(self) -> bool:
         """Commit the positions; False where another member has the partitions meanwhile."""
-        positions = self.positions()
+        positions = self.offsets().positions
         if not positions:
             return True
         try:
@@ -150,7 +157,7 @@ class Source:
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.assign(partitions)
         # Of this moment: should we be thought dead later, a commit with it is refused.
-        self.metadata = consumer.consumer_group_metadata()
+        self._metadata = consumer.consumer_group_metadata()
         numbers = [each.partition for each in partitions]
         self._cluster.log("partitions", topic=self.topic, partitions=numbers)
 
