@@ -152,6 +152,24 @@ def let_idle_threads_sleep() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """What the environment says of the ledger; its address may hold a password: it is not shown.
+
+    >>> Keeping.read({}).url
+    'sqlite:///ledger.db'
+    >>> Keeping.read({"LEDGER_URL": "postgresql://f:secret@db/f"})
+    Keeping()
+    """
+
+    url: str = field(default="sqlite:///ledger.db", repr=False)
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Keeping:
+        """Read the settings; what is empty counts as not said."""
+        return cls(url=environment.get("LEDGER_URL", "").strip() or cls.url)
+
+
 KafkaProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 KAFKA_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 KAFKA_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
