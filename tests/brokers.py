@@ -13,7 +13,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -223,11 +223,24 @@ class Topics:
             "KAFKA_TOPIC_DEAD": self.settings.dead,
         }
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.settings.transactions, self.settings.decisions, self.settings.dead
+
     def create(self, *names: str, partitions: int = 1) -> None:
         """Make topics."""
         admin = AdminClient({"bootstrap.servers": self.settings.servers, "log_level": 0})
         for made in admin.create_topics([NewTopic(name, partitions) for name in names]).values():
             made.result(60)
+
+    def send_keyed(self, topic: str, messages: Iterable[tuple[str, bytes]]) -> None:
+        """Send messages with keys, and wait until they are there."""
+        producer = Producer({"bootstrap.servers": self.settings.servers, "log_level": 0})
+        for key, value in messages:
+            producer.produce(topic, value, key)
+        assert producer.flush(120) == 0
+        producer.close()
 
     def send(self, topic: str, *values: bytes | None, **more: Any) -> None:
         """Send messages, and wait until they are there."""
@@ -246,6 +259,7 @@ class Topics:
                 "auto.offset.reset": "earliest",
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
+                "log_level": 0,
                 "topic.metadata.refresh.interval.ms": 500,
             }
         )

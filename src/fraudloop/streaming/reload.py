@@ -19,6 +19,7 @@ def kept_current(live: Live, log: Log, metrics: Metrics) -> Iterator[None]:
     over = threading.Event()
 
     def watch() -> None:
+        _warm_up(live, log, metrics)
         while not over.wait(LOOKED_AT_EVERY):
             if live.changed():
                 take(live, log, metrics)
@@ -32,6 +33,14 @@ def kept_current(live: Live, log: Log, metrics: Metrics) -> Iterator[None]:
         watching.join()
 
 
+def _warm_up(live: Live, log: Log, metrics: Metrics) -> None:
+    """Prove, just after the start, what was left out to be ready soon."""
+    try:
+        live.warm_up()
+    except Exception as error:
+        _refused(live, log, metrics, error)
+
+
 def take(live: Live, log: Log, metrics: Metrics) -> None:
     """Let the bundle that lies there decide, or go on with the one that does."""
     before, fault = live.snapshot.bundle.version, live.fault
@@ -39,15 +48,19 @@ def take(live: Live, log: Log, metrics: Metrics) -> None:
         taken = live.reload()
     except Exception as error:  # whatever it is, the old model goes on deciding
         if live.fault != fault:
-            metrics.reloaded("refused")
-            log(
-                "bundle refused",
-                level="error",
-                message=live.fault,
-                kind=type(error).__name__,
-                model_version=before,
-            )
+            _refused(live, log, metrics, error)
         return
     if taken is not None:
         metrics.reloaded("taken")
         log("bundle taken", model_version=taken.bundle.version, before=before)
+
+
+def _refused(live: Live, log: Log, metrics: Metrics, error: Exception) -> None:
+    metrics.reloaded("refused")
+    log(
+        "bundle refused",
+        level="error",
+        message=live.fault,
+        kind=type(error).__name__,
+        model_version=live.snapshot.bundle.version,
+    )

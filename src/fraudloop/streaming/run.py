@@ -56,7 +56,6 @@ def score(settings: Kafka, bundle: Path, sha256: str | None, options: Options) -
     """Decide transactions until asked to stop."""
     log = Log()
     live = Live(bundle, sha256=sha256, most_rows=options.most, threads=Serving.read().threads)
-    live.warm_up()
     cluster = Cluster(settings, log)
     cluster.require(settings.transactions, settings.decisions, settings.dead)
     metrics = Metrics("score")
