@@ -21,7 +21,7 @@ from tests.brokers import Topics
 from tests.fitted import ROOT, bundle_of, card, features, table
 from tests.serving.running import Running, stop
 
-SOON = 120.0  # seconds; on a busy machine too
+SOON = 60.0  # seconds; on a busy machine too
 FAMILY = "logistic_regression"
 
 

@@ -169,7 +169,7 @@ class Source:
         """Raise what no waiting mends; say what may pass."""
         if error is None:
             return
-        if error.code() in FENCED or error.fatal():
+        if error.code() in FENCED or error.code() == KafkaError._FATAL or error.fatal():
             raise StreamError(
                 f"another process took the place of {self._instance or 'this one'} in the group "
                 f"({reason_of(error)}): give each its own --instance"
