@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Annotated
 
@@ -117,3 +118,37 @@ def redrive(
     for why, letters in done.stay.most_common():
         say(f"{letters:,} stay ({why})")
     say(f"{done.sent:,} dead letters {'would be' if dry_run else 'were'} sent back")
+
+
+@app.command()
+def demo(
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
+    rate: Annotated[
+        float, typer.Option(min=0.0, help="Transactions a second; 0: as fast as it goes.")
+    ] = 200.0,
+    ledger: Annotated[
+        Path | None, typer.Option(help="A SQLite file; one that is deleted if left out.")
+    ] = None,
+    bundle: Annotated[Path | None, BUNDLE] = None,
+) -> None:
+    """Show the whole stream on this machine alone: no Kafka, no database server."""
+    import tempfile
+
+    from fraudloop.errors import StreamError
+    from fraudloop.serving.log import Log
+    from fraudloop.streaming import view
+    from fraudloop.streaming.demo import Demo, run
+    from fraudloop.streaming.stopping import asked_to_stop
+
+    params = read_params()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        asked_to_stop() as stop,
+        view.on_terminal(say) as show,
+    ):
+        file = ledger or Path(folder) / "ledger.db"
+        wished = Demo(bundle or params.paths.output, file, params.seed, count, rate)
+        seen = run(wished, show, stop, Log(stream=io.BytesIO()))
+    say(view.line(seen))
+    if count is not None and seen.kept != count:
+        raise StreamError(f"{seen.kept:,} of {count:,} decisions are in the ledger: run it again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -56,7 +56,8 @@ class Kept(NamedTuple):
 class Storing:
     """Takes decisions into the ledger until it is asked to stop.
 
-    With `alerts` each fraud owes one, in the same transaction of the database.
+    With `alerts` each fraud owes one, in the same transaction of the database. `kept` is told of
+    each batch, and how many of it were new.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Storing:
         *,
         instance: str | None = None,
         alerts: Alerts | None = None,
+        kept: Callable[[Sequence[Decision], int], None] | None = None,
     ) -> None:
         self._topics = cluster.settings
         self._cluster = cluster
@@ -78,6 +80,7 @@ class Storing:
         self._metrics = metrics
         self._stop = stop
         self._alerts = alerts
+        self._tell = kept
         self._away = Outage(cluster.log, "ledger")
         self._decode = msgspec.json.Decoder(Written).decode
         self._post = Post(cluster)
@@ -119,6 +122,8 @@ class Storing:
             self._metrics.again()
             self._source.rewind()
             return
+        if self._tell is not None:
+            self._tell(decisions, kept.new)
         if self._alerts is not None and any(each.prediction for each in decisions):
             self._alerts.wake()
         oldest = decisions[0].decided_at.timestamp() if decisions else None
