@@ -12,13 +12,15 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fraudloop.ledger.ledger import Ledger
+from fraudloop.ledger.migrate import migrate
 from tests.servers import unavailable
 
 USER = "postgres"
@@ -26,20 +28,24 @@ USER = "postgres"
 
 @dataclass(frozen=True)
 class Postgres:
-    """A PostgreSQL server of ours on loopback, in a folder of its own."""
+    """A PostgreSQL server of ours on loopback, in a folder of its own.
+
+    What is not durable is so only for want of power, which a test does not cut.
+    """
 
     bin: Path
     data: Path
     port: int
+    durable: bool
 
     def url(self, database: str, login: str = USER) -> str:
         """The address of a database."""
         return f"postgresql://{login}@127.0.0.1:{self.port}/{database}"
 
-    def fresh(self) -> str:
-        """The address of a new, empty database."""
+    def fresh(self, template: str = "template1") -> str:
+        """The address of a new database, a copy of another."""
         name = f"ledger_{secrets.token_hex(6)}"
-        self.run(f"CREATE DATABASE {name}")
+        self.run(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
     def run(self, statement: str, database: str = "postgres") -> list[Any]:
@@ -52,11 +58,12 @@ class Postgres:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        # Durable only as far as a test can see: the machine does not lose power meanwhile.
         options = (
             f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' "
-            "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=60"
+            "-c max_connections=60"
         )
+        if not self.durable:
+            options += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
         log = str(self.data.parent / "log")
         _as_owner(
             *(self.bin / "pg_ctl", "-D", self.data, "-o", options, "-l", log),
@@ -70,33 +77,32 @@ class Postgres:
 
 def binaries() -> Path | None:
     """The folder of PostgreSQL's newest programs here."""
-    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/opt/homebrew/bin").glob(".")]
+    folders = [*Path("/usr/lib/postgresql").glob("*/bin")]
     if (found := shutil.which("initdb")) is not None:
         folders.append(Path(found).resolve().parent)
     able = [folder for folder in folders if (folder / "initdb").is_file()]
     return max(able, key=_version, default=None)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """The server; other tests' databases are in it."""
+@contextmanager
+def running(*, durable: bool) -> Iterator[Postgres]:
+    """A server of our own until the block ends; a `NotHereError` says why there can be none."""
     folder = binaries()
     if folder is None:
-        unavailable("postgres", "its programs are not here: install Debian's postgresql")
+        raise NotHereError("its programs are not here: install Debian's postgresql")
     # Not in pytest's own folder, which only its owner may enter: PostgreSQL refuses to be root.
     base = Path(tempfile.mkdtemp(prefix="fraudloop-postgres-"))
-    server = Postgres(folder, base / "data", _free_port())
+    server = Postgres(folder, base / "data", _free_port(), durable)
     try:
-        if os.geteuid() == 0:
-            shutil.chown(base, USER, USER)
         try:
-            _as_owner(
-                folder / "initdb", "-D", server.data, "-A", "trust", "-U", USER, "-N", "-E", "UTF8"
-            )
+            if os.geteuid() == 0:
+                shutil.chown(base, USER, USER)
+            making = ("-A", "trust", "-U", USER, "-N", "-E", "UTF8")
+            _as_owner(folder / "initdb", "-D", server.data, *making)
             server.start()
-        except (OSError, subprocess.CalledProcessError, LookupError) as error:
+        except (OSError, LookupError, subprocess.CalledProcessError) as error:
             reason = getattr(error, "stderr", "") or error
-            unavailable("postgres", f"it does not start here ({reason})")
+            raise NotHereError(f"it does not start here ({reason})") from error
         try:
             yield server
         finally:
@@ -104,6 +110,74 @@ def postgres() -> Iterator[Postgres]:
                 server.stop("immediate")
     finally:
         shutil.rmtree(base, ignore_errors=True)
+
+
+class NotHereError(Exception):
+    """There is no PostgreSQL to be had here."""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The server; other tests' databases are in it."""
+    starting = running(durable=False)
+    try:
+        server = starting.__enter__()
+    except NotHereError as error:
+        unavailable("postgres", str(error))
+    yield server
+    starting.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres) -> str:
+    """A database with the newest tables and nothing in them, to make others from."""
+    url = postgres.fresh()
+    migrate(url)
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture(scope="session")
+def template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a file of SQLite."""
+    path = tmp_path_factory.mktemp("ledger") / "template.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database in which nothing is yet, on each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/ledger.db"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.fresh()
+
+
+@pytest.fixture
+def sqlite_url(template_file: Path, tmp_path: Path) -> str:
+    """The address of a ledger with nothing in it, in SQLite."""
+    return f"sqlite:///{shutil.copy(template_file, tmp_path / 'ledger.db')}"
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres, template: str) -> str:
+    """The address of a ledger with nothing in it, in PostgreSQL."""
+    return postgres.fresh(template)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest) -> str:
+    """The address of a ledger with nothing in it, in each kind of database in turn."""
+    kind = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    url: str = request.getfixturevalue(kind)
+    return url
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    """A ledger with nothing in it, in each kind of database in turn."""
+    with Ledger.open(ledger_url) as opened:
+        yield opened
 
 
 def _as_owner(*command: str | Path) -> None:
@@ -137,12 +211,3 @@ def _free_port() -> int:
 def _version(folder: Path) -> tuple[int, ...]:
     digits = folder.parent.name.split(".")
     return tuple(int(part) for part in digits if part.isdigit())
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a database in which nothing is yet, on each kind in turn."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/ledger.db"
-    server: Postgres = request.getfixturevalue("postgres")
-    return server.fresh()

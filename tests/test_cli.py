@@ -28,7 +28,7 @@ COMMANDS = (
     *("predict", "serve", "ledger", "users"),
 )
 USERS = ("add", "list", "remove")
-LEDGER = ("migrate",)
+LEDGER = ("migrate", "verdict", "import-verdicts", "export-validated")
 
 
 @pytest.fixture
