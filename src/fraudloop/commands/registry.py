@@ -1,0 +1,115 @@
+"""Versions of the model: list, register, promote, roll back."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fraudloop.commands.shared import read_params, say
+
+if TYPE_CHECKING:
+    from fraudloop.lifecycle.registry import Changed, Registry
+
+app = typer.Typer(
+    help="Versions of the model, and which of them decides (docs/registry.md).",
+    no_args_is_help=True,
+)
+Model = Annotated[
+    str | None, typer.Option(help="A model of the registry; the project's card if left out.")
+]
+Why = Annotated[str, typer.Option(help="The reason, for those who ask later.")]
+By = Annotated[str | None, typer.Option(help="Who decided it; who you are here if left out.")]
+
+
+@app.command("list")
+def list_versions(
+    model: Model = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Print every version with its aliases, what it was made of, and how a shadow agreed."""
+    from fraudloop.lifecycle import listing
+
+    rows = listing.rows(_registry(model))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        typer.echo(listing.table(rows), nl=False)
+
+
+@app.command()
+def register(
+    bundle: Annotated[
+        Path | None, typer.Option(help="A bundle's folder; the pipeline's own if left out.")
+    ] = None,
+    data_version: Annotated[
+        str | None, typer.Option(help="What it was trained on; dvc.lock's raw file if left out.")
+    ] = None,
+    code_version: Annotated[
+        str | None, typer.Option(help="What trained it; git's commit if left out.")
+    ] = None,
+) -> None:
+    """Register a bundle as the challenger, with its parameters, figures and plots."""
+    from fraudloop.lifecycle import register as registering
+    from fraudloop.lifecycle.registry import Registry
+    from fraudloop.lifecycle.store import opened
+    from fraudloop.settings import RegistrySettings
+
+    params, settings = read_params(), RegistrySettings.read()
+    directory = bundle or params.paths.output
+    origin = registering.origin_of(
+        params, directory, data_version=data_version, code_version=code_version
+    )
+    made = registering.register(settings, directory, origin)
+    number = made.version.number
+    if made.new:
+        Registry(opened(settings), made.model).challenge(number)
+        say(f"registered {made.model} version {number} ({made.version.name}): the challenger now")
+    else:
+        say(f"{made.model} version {number} is this bundle already ({made.version.name})")
+    typer.echo(number)
+
+
+@app.command()
+def promote(
+    why: Why,
+    version: Annotated[
+        str, typer.Argument(help="A version's number or name, or an alias.")
+    ] = "challenger",
+    by: By = None,
+    model: Model = None,
+) -> None:
+    """Let a version decide, on every server and scorer that follows the registry."""
+    _say_changed(_registry(model).promote(version, by=by or getpass.getuser(), why=why))
+
+
+@app.command()
+def rollback(why: Why, by: By = None, model: Model = None) -> None:
+    """Let the version that decided before decide again."""
+    _say_changed(_registry(model).rollback(by=by or getpass.getuser(), why=why))
+
+
+def _registry(model: str | None) -> Registry:
+    from fraudloop.lifecycle.registry import Registry
+    from fraudloop.lifecycle.store import opened
+    from fraudloop.settings import RegistrySettings
+
+    settings = RegistrySettings.read()
+    return Registry(opened(settings), model or settings.model or _card_of_the_project())
+
+
+def _card_of_the_project() -> str:
+    from fraudloop.dataset import card
+
+    return card.load(read_params().paths.card).id
+
+
+def _say_changed(changed: Changed) -> None:
+    for sentence in changed.said:
+        say(sentence)
+    step, version = changed.step, changed.version
+    before = "nothing" if step.before is None else f"version {step.before}"
+    say(f"{step.model}: version {version.number} ({version.name}) decides now, {before} before")
