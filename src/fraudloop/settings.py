@@ -140,6 +140,7 @@ def without_home(stand_in: Path) -> Iterator[None]:
 def let_mlflow_tell_nobody() -> None:
     """Turn MLflow's reports of its own use off; it must be said before MLflow is loaded."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # stdout is not its own
 
 
 def let_idle_threads_sleep() -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fraudloop.commands.shared import read_params, say
+from fraudloop.commands.shared import card_of_the_project, read_params, say
 
 if TYPE_CHECKING:
-    from fraudloop.lifecycle.registry import Changed, Registry
+    from fraudloop.lifecycle.following import RegistrySource
+    from fraudloop.lifecycle.registry import Changed
 
 app = typer.Typer(
     help="Versions of the model, and which of them decides (docs/registry.md).",
@@ -33,7 +34,7 @@ def list_versions(
     """Print every version with its aliases, what it was made of, and how a shadow agreed."""
     from fraudloop.lifecycle import listing
 
-    rows = listing.rows(_registry(model))
+    rows = listing.rows(_source(model).registry)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
@@ -83,28 +84,28 @@ def promote(
     model: Model = None,
 ) -> None:
     """Let a version decide, on every server and scorer that follows the registry."""
-    _say_changed(_registry(model).promote(version, by=by or getpass.getuser(), why=why))
+    from fraudloop.lifecycle import steering
+
+    _say_changed(steering.promote(_source(model), version, by or getpass.getuser(), why))
 
 
 @app.command()
 def rollback(why: Why, by: By = None, model: Model = None) -> None:
     """Let the version that decided before decide again."""
-    _say_changed(_registry(model).rollback(by=by or getpass.getuser(), why=why))
+    from fraudloop.lifecycle import steering
+
+    _say_changed(steering.rollback(_source(model), by or getpass.getuser(), why))
 
 
-def _registry(model: str | None) -> Registry:
-    from fraudloop.lifecycle.registry import Registry
+def _source(model: str | None) -> RegistrySource:
+    from fraudloop.lifecycle.following import FromRegistry, RegistrySource
+    from fraudloop.lifecycle.registry import CHAMPION
     from fraudloop.lifecycle.store import opened
     from fraudloop.settings import RegistrySettings
 
     settings = RegistrySettings.read()
-    return Registry(opened(settings), model or settings.model or _card_of_the_project())
-
-
-def _card_of_the_project() -> str:
-    from fraudloop.dataset import card
-
-    return card.load(read_params().paths.card).id
+    name = model or settings.model or card_of_the_project()
+    return RegistrySource(FromRegistry(name, CHAMPION, settings), opened(settings))
 
 
 def _say_changed(changed: Changed) -> None:

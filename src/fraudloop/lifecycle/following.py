@@ -16,7 +16,7 @@ from typing import Protocol
 from fraudloop.errors import FraudloopError, RegistryAwayError, RegistryError
 from fraudloop.lifecycle.cache import Cache, Pointer
 from fraudloop.lifecycle.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
-from fraudloop.lifecycle.store import Store, opened
+from fraudloop.lifecycle.store import Store, Version, opened
 from fraudloop.model import bundle as bundles
 from fraudloop.model import manifest as manifests
 from fraudloop.model.bundle import Bundle
@@ -62,7 +62,9 @@ def place(text: str, settings: RegistrySettings, default_model: Callable[[], str
 
 
 class Source(Protocol):
-    """Where a bundle comes from."""
+    """Where a bundle comes from; it is to be looked at `every` so many seconds."""
+
+    every: float
 
     @property
     def note(self) -> str | None:
@@ -94,6 +96,7 @@ def loaded(where: Place, *, sha256: str | None = None) -> Bundle:
 class FolderSource:
     """A folder that somebody may write another bundle into."""
 
+    every: float = 1.0
     note: str | None = None
 
     def __init__(self, directory: Path, sha256: str | None) -> None:
@@ -132,8 +135,10 @@ class RegistrySource:
     """A name in the registry, and a cache that stands in for it while it is away.
 
     Of all processes that share the cache one asks the registry, once a second; the others read
-    what it was told.
+    what it was told, and so look more often.
     """
+
+    every: float = 0.2
 
     def __init__(
         self,
@@ -142,7 +147,7 @@ class RegistrySource:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.where = where
-        self._registry = Registry(store, where.model)
+        self.registry = Registry(store, where.model)
         self._cache = Cache(where.settings.cache)
         self._now = now
         self._name = f"{store.address} {where}"
@@ -188,9 +193,15 @@ class RegistrySource:
         self._tried = wanted
         return bundle
 
+    def bundle_of(self, version: Version) -> Bundle:
+        """The bundle of any version, from the cache or fetched, verified whole."""
+        store = self.registry.store
+        return self._cache.take(version.sha256, lambda file: store.fetch(version, file))
+
     def _fetch(self, wanted: Pointer) -> Bundle:
-        version = self._registry.version(str(wanted.number))
-        store = self._registry.store
+        # What was named a moment ago: the same number is the same bundle, or is refused.
+        version = self.registry.version(str(wanted.number))
+        store = self.registry.store
         return self._cache.take(wanted.sha256, lambda file: store.fetch(version, file))
 
     def _look(self, *, at_once: bool = False) -> Pointer:
@@ -202,7 +213,7 @@ class RegistrySource:
                 if told is not None:
                     self.note = None
                     return told
-            version = self._registry.version(self.where.which)
+            version = self.registry.version(self.where.which)
             pointer = Pointer(version.number, version.sha256)
             self._cache.point(self._name, pointer)
             self.note = None

@@ -158,6 +158,11 @@ class Registry:
             )
         return self._take(log, said, "rollback", before, self.version(str(line[-2])), by, why)
 
+    def before(self) -> Version | None:
+        """The version a rollback goes back to, if there is one."""
+        line = line_of_champions(self._log().made)
+        return self.version(str(line[-2])) if len(line) > 1 else None
+
     def steps(self) -> list[Step]:
         """Every step that was made, the oldest first."""
         return self._log().made

@@ -97,14 +97,25 @@ class Metrics:
             self._model.labels(*before).set(0)
         self._model.labels(version, candidate).set(1)
 
+    def deciding(self, version: str) -> int:
+        """How many workers decide with this version."""
+        found = 0.0
+        for family in self._everybody().collect():
+            if family.name == "fraudloop_model":
+                found += sum(s.value for s in family.samples if s.labels["version"] == version)
+        return round(found)
+
     def reloaded(self, outcome: str) -> None:
         """Count a bundle that was taken, or refused."""
         self._reloads.labels(outcome).inc()
 
     def text(self) -> bytes:
         """All of it as Prometheus reads it."""
+        return generate_latest(self._everybody())
+
+    def _everybody(self) -> CollectorRegistry:
         if not self._together:
-            return generate_latest(self.registry)
+            return self.registry
         everybody = CollectorRegistry()
         MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]  # the library has no types
-        return generate_latest(everybody)
+        return everybody

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from fraudloop.lifecycle.following import Place
 from fraudloop.settings import Serving
 
 
@@ -12,7 +12,8 @@ from fraudloop.settings import Serving
 class Options:
     """What a server is started with; it goes to every worker as it is."""
 
-    bundle: Path
+    bundle: Place
     sha256: str | None = None
     workers: int = 1
+    shadow: Place | None = None
     settings: Serving = field(default_factory=Serving)
