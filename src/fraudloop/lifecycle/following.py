@@ -65,6 +65,7 @@ class Source(Protocol):
     """Where a bundle comes from; it is to be looked at `every` so many seconds."""
 
     every: float
+    gone: bool  # nothing lies there any more
 
     @property
     def note(self) -> str | None:
@@ -97,6 +98,7 @@ class FolderSource:
     """A folder that somebody may write another bundle into."""
 
     every: float = 1.0
+    gone: bool = False
     note: str | None = None
 
     def __init__(self, directory: Path, sha256: str | None) -> None:
@@ -139,6 +141,7 @@ class RegistrySource:
     """
 
     every: float = 0.2
+    gone: bool = False
 
     def __init__(
         self,
@@ -152,7 +155,7 @@ class RegistrySource:
         self._now = now
         self._name = f"{store.address} {where}"
         self._lock = threading.Lock()
-        self._known: Pointer | None = None
+        self._loaded: Pointer | None = None
         self._tried: Pointer | None = None
         self.note: str | None = None
 
@@ -164,7 +167,7 @@ class RegistrySource:
     @property
     def number(self) -> int | None:
         """The version that was loaded last, as MLflow counts them."""
-        return None if self._tried is None else self._tried.number
+        return None if self._loaded is None else self._loaded.number
 
     def changed(self) -> bool:
         """Whether the name stands for another version; False while nobody knows."""
@@ -174,6 +177,9 @@ class RegistrySource:
             return self._look() != self._tried
         except RegistryError as error:
             self.note = str(error)
+            self.gone = not isinstance(error, RegistryAwayError)
+            if self.gone:  # what comes under this name next is new, be it the same
+                self._tried = None
             return False
 
     def load(self) -> Bundle:
@@ -190,7 +196,7 @@ class RegistrySource:
         except FraudloopError:
             self._tried = wanted
             raise
-        self._tried = wanted
+        self._tried = self._loaded = wanted
         return bundle
 
     def bundle_of(self, version: Version) -> Bundle:
@@ -211,12 +217,12 @@ class RegistrySource:
             if not at_once and 0 <= age < ASKED_EVERY:
                 told = self._cache.pointer(self._name)
                 if told is not None:
-                    self.note = None
+                    self.note, self.gone = None, False
                     return told
             version = self.registry.version(self.where.which)
             pointer = Pointer(version.number, version.sha256)
             self._cache.point(self._name, pointer)
-            self.note = None
+            self.note, self.gone = None, False
             return pointer
 
     def _remembered(self, error: RegistryAwayError) -> Pointer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import subprocess
 import tempfile
@@ -17,7 +18,6 @@ import yaml
 
 from fraudloop import __version__, artifacts
 from fraudloop.errors import RegistryAwayError, RegistryError
-from fraudloop.lifecycle.local import client_of
 from fraudloop.lifecycle.store import (
     CANDIDATE,
     CODE_VERSION,
@@ -30,7 +30,7 @@ from fraudloop.lifecycle.store import (
 from fraudloop.model import bundle as bundles
 from fraudloop.model.bundle import Bundle
 from fraudloop.params import Params
-from fraudloop.settings import RegistrySettings
+from fraudloop.settings import RegistrySettings, let_mlflow_tell_nobody
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -201,7 +201,7 @@ def _spoken_to(settings: RegistrySettings) -> Iterator[MlflowClient]:
         Path(settings.uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
     else:
         opened(settings).model("any")
-    client = client_of(settings.uri)
+    client = _client_of(settings.uri)
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -212,6 +212,20 @@ def _spoken_to(settings: RegistrySettings) -> Iterator[MlflowClient]:
         raise RegistryAwayError(
             f"the registry did not take the bundle ({reason}): register it again"
         ) from error
+
+
+def _client_of(uri: str) -> MlflowClient:
+    """MLflow's own client, silent and telling nobody."""
+    let_mlflow_tell_nobody()
+    try:
+        from mlflow import MlflowClient
+    except ImportError as error:  # an image that only serves has none
+        raise RegistryError(
+            "MLflow is not installed here, and registers bundles: do it where `make install` ran"
+        ) from error
+    for chatty in ("mlflow", "alembic"):  # each tells of every table it makes
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def _leaves(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:

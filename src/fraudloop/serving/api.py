@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from fraudloop import __version__
 from fraudloop.errors import FraudloopError, UsersError
-from fraudloop.serving import openapi, steering
+from fraudloop.serving import openapi, shadowing, steering
 from fraudloop.serving.auth import Gate
 from fraudloop.serving.front import FAILED, Front
 from fraudloop.serving.limits import Limits
@@ -48,13 +48,14 @@ def create(options: Options) -> Front:
     desk = _desk(options)
     watched = Watch(desk.live, desk.metrics, log)
     gate = Gate(_users(options.settings, log))
+    ends = [gate.close, desk.pool.shutdown, *shadowing.ends(desk.shadow)]
     app = FastAPIOffline(
         docs_url="/docs",
         redoc_url=None,
         title="fraudloop",
         telemetry=SILENT,
         version=__version__,
-        lifespan=lifespan(watched, log, [gate.close, desk.pool.shutdown]),
+        lifespan=lifespan(watched, log, ends),
         redirect_slashes=False,
     )
     scoring = {
@@ -67,6 +68,7 @@ def create(options: Options) -> Front:
     _add_probes(app, desk)
     _add_descriptions(app, desk.live)
     steering.add(app, desk, watched, options)
+    shadowing.add(app, desk)
     _add_refusals(app)
     app.openapi = lambda: openapi.document(app, desk.live.snapshot.bundle.manifest)  # type: ignore[method-assign]  # as FastAPI's manual does
     return Front(
@@ -99,7 +101,7 @@ def _desk(options: Options) -> Desk:
         at_once=settings.concurrency,
         bytes_at_once=BODIES_AT_ONCE * settings.max_body_bytes,
     )
-    return Desk(live, limits, metrics, settings)
+    return Desk(live, limits, metrics, settings, shadowing.started(options, metrics))
 
 
 def _users(settings: Serving, log: Log) -> Users:
