@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from reprlib import repr as shown
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,17 @@ FRAUD = 1
 LEGITIMATE = 0
 
 
+@contextmanager
+def _pandera_hushed() -> Iterator[None]:
+    """Pandera loads PySpark where it is installed, which then complains of a new pandas."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PySpark does not yet", FutureWarning)
+        yield
+
+
+@_pandera_hushed()
 def schema(card: Card) -> pa.DataFrameSchema:
     """The pandera schema of a table as it is read, before its label is mapped to 0 and 1."""
-    _load_pandera()
     import pandera.pandas as pa
 
     columns = {
@@ -42,12 +51,12 @@ def schema(card: Card) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(columns, strict=False)
 
 
+@_pandera_hushed()
 def validate(table: pd.DataFrame, card: Card, where: Path) -> pd.DataFrame:
     """The table, once every value is known to fit the card: its label 0 or 1, categories alike.
 
     The first value that does not fit, by line, is named in one error.
     """
-    _load_pandera()
     import pandera.pandas as pa
 
     try:
@@ -135,13 +144,6 @@ def _part(table: pd.DataFrame, card: Card) -> dict[str, Any]:
 def _rounded(value: float) -> float:
     """Eight significant digits: enough to read, few enough to be the same on every machine."""
     return float(f"{value:.8g}")
-
-
-def _load_pandera() -> None:
-    """Load pandera, which looks for PySpark; that one complains of a new pandas, if it is here."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "PySpark does not yet", FutureWarning)
-        import pandera.pandas  # noqa: F401  # it is loaded, no more
 
 
 def _checks(column: Column) -> list[pa.Check]:
