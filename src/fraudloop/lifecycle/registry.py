@@ -24,9 +24,9 @@ from fraudloop.lifecycle.store import Store, Version
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 # After so long a step that was announced and not decided is taken for dead.
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=20)
 # And so long before that its own maker no longer decides it.
-MARGIN = timedelta(seconds=15)
+MARGIN = timedelta(seconds=10)
 LONGEST_REASON = 1_000
 
 MADE, ABANDONED = "made", "abandoned"

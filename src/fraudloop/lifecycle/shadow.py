@@ -25,7 +25,7 @@ MOST_ROWS = 50_000  # that wait
 AT_ONCE = 2_000  # rows that are scored by one call
 LATE = 10.0  # seconds after which nobody wants a row scored any more
 SHARE = 0.25  # of one core's time, at most
-TOLD_EVERY = 30.0
+TOLD_EVERY = 20.0  # seconds
 PAUSE = 0.25  # seconds between looks while nothing comes
 
 

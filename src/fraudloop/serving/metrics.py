@@ -8,11 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from fraudloop.lifecycle.shadow import Compared
-
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 SCORES = (0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
-DIFFERENCES = (1e-6, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class ScoreHistogram(Histogram):
@@ -65,25 +62,6 @@ class Metrics:
         self._reloads = Counter(
             "fraudloop_reloads", "Bundles taken or not taken.", ("outcome",), registry=registry
         )
-        self._shadow_rows = Counter(
-            "fraudloop_shadow_rows",
-            "Transactions that a challenger scored beside the champion, by who alerts.",
-            ("champion", "challenger", "alert"),
-            registry=registry,
-        )
-        self._shadow_differences = ScoreHistogram(
-            "fraudloop_shadow_difference",
-            "How far a challenger's score is from the champion's.",
-            ("champion", "challenger"),
-            buckets=DIFFERENCES,
-            registry=registry,
-        )
-        self._shadow_left = Counter(
-            "fraudloop_shadow_left",
-            "Transactions that the challenger did not score, by why.",
-            ("reason",),
-            registry=registry,
-        )
         self._of_class = [self._predictions.labels(str(each)) for each in (0, 1)]
         self._of_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         for outcome in ("taken", "refused"):
@@ -127,24 +105,6 @@ class Metrics:
     def reloaded(self, outcome: str) -> None:
         """Count a bundle that was taken, or refused."""
         self._reloads.labels(outcome).inc()
-
-    def compared(self, made: Compared) -> None:
-        """Count rows that a challenger scored too."""
-        pair = (made.champion, made.challenger)
-        self._shadow_differences.labels(*pair).observe_many(np.abs(made.scores - made.others))
-        both = made.predictions & made.other_predictions
-        for alert, rows in (
-            ("both", both),
-            ("champion", made.predictions & ~both),
-            ("challenger", made.other_predictions & ~both),
-            ("neither", ~(made.predictions | made.other_predictions)),
-        ):
-            if many := int(rows.sum()):
-                self._shadow_rows.labels(*pair, alert).inc(many)
-
-    def left(self, reason: str, rows: int) -> None:
-        """Count rows that a challenger did not score."""
-        self._shadow_left.labels(reason).inc(rows)
 
     def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
         """What all workers counted under a sample's name, by its labels."""

@@ -9,17 +9,63 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, Counter
 
 from fraudloop.lifecycle.following import RegistrySource
 from fraudloop.lifecycle.listing import SHADOW
-from fraudloop.lifecycle.shadow import Shadow
-from fraudloop.serving.metrics import Metrics
+from fraudloop.lifecycle.shadow import Compared, Shadow
+from fraudloop.serving.metrics import Metrics, ScoreHistogram
 from fraudloop.serving.options import Options
 from fraudloop.serving.refusals import RequestError
 from fraudloop.serving.scoring import Desk
 
 ROWS, DIFFERENCE, LEFT = (f"fraudloop_shadow_{each}" for each in ("rows", "difference", "left"))
+DIFFERENCES = (1e-6, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+class Counts:
+    """What the shadow's work is counted in, beside the server's own metrics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._rows = Counter(
+            ROWS,
+            "Transactions that a challenger scored beside the champion, by who alerts.",
+            ("champion", "challenger", "alert"),
+            registry=registry,
+        )
+        self._differences = ScoreHistogram(
+            DIFFERENCE,
+            "How far a challenger's score is from the champion's.",
+            ("champion", "challenger"),
+            buckets=DIFFERENCES,
+            registry=registry,
+        )
+        self._left = Counter(
+            LEFT,
+            "Transactions that the challenger did not score, by why.",
+            ("reason",),
+            registry=registry,
+        )
+
+    def compared(self, made: Compared) -> None:
+        """Count rows that a challenger scored too."""
+        pair = (made.champion, made.challenger)
+        self._differences.labels(*pair).observe_many(np.abs(made.scores - made.others))
+        both = made.predictions & made.other_predictions
+        for alert, rows in (
+            ("both", both),
+            ("champion", made.predictions & ~both),
+            ("challenger", made.other_predictions & ~both),
+            ("neither", ~(made.predictions | made.other_predictions)),
+        ):
+            if many := int(rows.sum()):
+                self._rows.labels(*pair, alert).inc(many)
+
+    def left(self, reason: str, rows: int) -> None:
+        """Count rows that a challenger did not score."""
+        self._left.labels(reason).inc(rows)
 
 
 def started(options: Options, metrics: Metrics) -> Shadow | None:
@@ -28,7 +74,11 @@ def started(options: Options, metrics: Metrics) -> Shadow | None:
         return None
     # All workers count together, and speak for one server.
     server = f"{socket.gethostname()}.{os.getppid() if options.workers > 1 else os.getpid()}"
-    return Shadow(options.shadow, metrics, report=partial(_tell_the_registry, metrics, server))
+    return Shadow(
+        options.shadow,
+        Counts(metrics.registry),
+        report=partial(_tell_the_registry, metrics, server),
+    )
 
 
 def ends(shadow: Shadow | None) -> Sequence[Callable[[], None]]:
