@@ -200,3 +200,21 @@ def mlflow_login(environment: Mapping[str, str] = os.environ) -> MlflowLogin:
         said.get("MLFLOW_TRACKING_TOKEN"),
         said.get("MLFLOW_TRACKING_SERVER_CERT_PATH"),
     )
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What the environment says of the ledger; its address may hold a password: it is not shown.
+
+    >>> Keeping.read({}).url
+    'sqlite:///ledger.db'
+    >>> Keeping.read({"LEDGER_URL": "postgresql://f:secret@db/f"})
+    Keeping()
+    """
+
+    url: str = field(default="sqlite:///ledger.db", repr=False)
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Keeping:
+        """Read the settings; what is empty counts as not said."""
+        return cls(url=environment.get("LEDGER_URL", "").strip() or cls.url)

@@ -47,7 +47,8 @@ def serve(
     """Answer over HTTP: /predict and its dialects, /docs, /metrics (docs/api.md)."""
     from fraudloop.serving.options import Options
     from fraudloop.serving.server import serve
-    from fraudloop.settings import Serving
+    from fraudloop.settings import Keeping, Serving
 
     watching = None if shadow is None else bundle_at(shadow)
-    serve(host, port, Options(bundle_at(bundle), sha256, workers, watching, Serving.read()))
+    ledger = Keeping.read().url
+    serve(host, port, Options(bundle_at(bundle), sha256, workers, watching, ledger, Serving.read()))

@@ -85,16 +85,22 @@ def promote(
 ) -> None:
     """Let a version decide, on every server and scorer that follows the registry."""
     from fraudloop.lifecycle import steering
+    from fraudloop.settings import Keeping
 
-    _say_changed(steering.promote(_source(model), version, by or getpass.getuser(), why))
+    record = steering.in_ledger(Keeping.read().url)
+    by = by or getpass.getuser()
+    _say_changed(steering.promote(_source(model), version, by=by, why=why, record=record))
 
 
 @app.command()
 def rollback(why: Why, by: By = None, model: Model = None) -> None:
     """Let the version that decided before decide again."""
     from fraudloop.lifecycle import steering
+    from fraudloop.settings import Keeping
 
-    _say_changed(steering.rollback(_source(model), by or getpass.getuser(), why))
+    record = steering.in_ledger(Keeping.read().url)
+    by = by or getpass.getuser()
+    _say_changed(steering.rollback(_source(model), by=by, why=why, record=record))
 
 
 def _source(model: str | None) -> RegistrySource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fraudloop.lifecycle.following import Place
-from fraudloop.settings import Serving
+from fraudloop.settings import Keeping, Serving
 
 
 @dataclass(frozen=True)
@@ -16,4 +16,5 @@ class Options:
     sha256: str | None = None
     workers: int = 1
     shadow: Place | None = None
+    ledger: str = field(default=Keeping().url, repr=False)
     settings: Serving = field(default_factory=Serving)

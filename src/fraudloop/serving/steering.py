@@ -64,6 +64,7 @@ class _Steer:
         self._desk = desk
         self._watched = watched
         self._workers = options.workers
+        self._record = steering.in_ledger(options.ledger)
 
     async def answer(self, request: Request, kind: type[Back]) -> Response:
         """Do what one request asks, and say which version decides."""
@@ -82,9 +83,15 @@ class _Steer:
     def _made(self, asked: Back, by: str) -> dict[str, Any]:
         source = self._source()
         if isinstance(asked, Forth):
-            changed = _proven(lambda: steering.promote(source, asked.version, by, asked.reason))
+            changed = _proven(
+                lambda: steering.promote(
+                    source, asked.version, by=by, why=asked.reason, record=self._record
+                )
+            )
         else:
-            changed = _proven(lambda: steering.rollback(source, by, asked.reason))
+            changed = _proven(
+                lambda: steering.rollback(source, by=by, why=asked.reason, record=self._record)
+            )
         self._watched.reload()
         self._wait_for_others(changed.version.name)
         step = changed.step
