@@ -1,6 +1,7 @@
 """A real MLflow server on loopback, started once for all tests of a process.
 
-A test module takes its fixture with `pytest_plugins = ("tests.mlflow_server",)`.
+A test module takes its fixture with `pytest_plugins = ("tests.mlflow_server",)`, and may import
+its classes before pytest does; so, for pytest: PYTEST_DONT_REWRITE.
 """
 
 from __future__ import annotations

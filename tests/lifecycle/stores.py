@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from fraudloop.errors import RegistryAwayError, RegistryError
 from fraudloop.lifecycle.store import CANDIDATE, SHA256, Model, Version
+from fraudloop.model import bundle as bundles
 from fraudloop.model import manifest as manifests
 from fraudloop.model.bundle import Bundle
 from fraudloop.settings import RegistrySettings
@@ -39,6 +41,7 @@ class MemoryStore:
     crash_after: int | None = None  # it is, and nothing after it
     at_write: Callable[[str], None] = lambda _: None
     asked: int = 0
+    closed: bool = False
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -94,6 +97,9 @@ class MemoryStore:
         with self._write(f"tag {number} {key}"):
             self.tags[number][key] = value
 
+    def close(self) -> None:
+        self.closed = True
+
     def hold(self, *bundles: Bundle) -> None:
         """Have these bundles as versions 1, 2, ..."""
         self.tags.clear()
@@ -133,9 +139,12 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
-def other_threshold(bundle: Bundle, threshold: float) -> Bundle:
-    """The same model with another operating point: another bundle, made in no time."""
-    manifest = bundle.manifest.model_copy(update={"threshold": threshold})
+def changed(bundle: Bundle, *, threshold: float | None = None, card: str | None = None) -> Bundle:
+    """The same model with another operating point, or of a card that is called otherwise."""
+    updates: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
+    if card is not None:
+        updates["card"] = bundle.manifest.card.model_copy(update={"id": card})
+    manifest = bundle.manifest.model_copy(update=updates)
     content = manifest.to_bytes()
     return replace(
         bundle,
@@ -143,6 +152,12 @@ def other_threshold(bundle: Bundle, threshold: float) -> Bundle:
         version=manifests.version(content),
         sha256=manifests.sha256(content),
     )
+
+
+def saved(folder: Path, bundle: Bundle) -> Path:
+    """The folder, with the bundle in it."""
+    bundles.save(folder, bundle)
+    return folder
 
 
 def settings_in(folder: Path, uri: str | None = None) -> RegistrySettings:

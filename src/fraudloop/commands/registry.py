@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +35,8 @@ def list_versions(
     """Print every version with its aliases, what it was made of, and how a shadow agreed."""
     from fraudloop.lifecycle import listing
 
-    rows = listing.rows(_source(model).registry)
+    with closing(_source(model)) as source:
+        rows = listing.rows(source.registry)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
@@ -67,7 +69,8 @@ def register(
     made = registering.register(settings, directory, origin)
     number = made.version.number
     if made.new:
-        Registry(opened(settings), made.model).challenge(number)
+        with closing(opened(settings)) as store:
+            Registry(store, made.model).challenge(number)
         say(f"registered {made.model} version {number} ({made.version.name}): the challenger now")
     else:
         say(f"{made.model} version {number} is this bundle already ({made.version.name})")
@@ -89,7 +92,8 @@ def promote(
 
     record = steering.in_ledger(Keeping.read().url)
     by = by or getpass.getuser()
-    _say_changed(steering.promote(_source(model), version, by=by, why=why, record=record))
+    with closing(_source(model)) as source:
+        _say_changed(steering.promote(source, version, by=by, why=why, record=record))
 
 
 @app.command()
@@ -100,7 +104,8 @@ def rollback(why: Why, by: By = None, model: Model = None) -> None:
 
     record = steering.in_ledger(Keeping.read().url)
     by = by or getpass.getuser()
-    _say_changed(steering.rollback(_source(model), by=by, why=why, record=record))
+    with closing(_source(model)) as source:
+        _say_changed(steering.rollback(source, by=by, why=why, record=record))
 
 
 def _source(model: str | None) -> RegistrySource:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -77,6 +77,9 @@ class Source(Protocol):
     def load(self) -> Bundle:
         """What lies there now, verified whole."""
 
+    def close(self) -> None:
+        """Let go of whatever is open."""
+
 
 def source_of(where: Place, *, sha256: str | None = None) -> Source:
     """The source of a place; `sha256` is what a folder's manifest must be."""
@@ -91,7 +94,8 @@ def source_of(where: Place, *, sha256: str | None = None) -> Source:
 
 def loaded(where: Place, *, sha256: str | None = None) -> Bundle:
     """The bundle that lies at a place now, verified whole."""
-    return source_of(where, sha256=sha256).load()
+    with closing(source_of(where, sha256=sha256)) as source:
+        return source.load()
 
 
 class FolderSource:
@@ -115,6 +119,9 @@ class FolderSource:
         # Looked at before it is read: what is changed meanwhile will count as a change.
         self._seen = self._signature(self._promised() or self._seen)
         return bundles.load(self._directory, sha256=self._sha256)
+
+    def close(self) -> None:
+        """Nothing stays open between two calls."""
 
     def _promised(self) -> Iterable[str]:
         """The files of the bundle that lies there, whether or not they are there already."""
@@ -198,6 +205,10 @@ class RegistrySource:
             raise
         self._tried = self._loaded = wanted
         return bundle
+
+    def close(self) -> None:
+        """Let go of the registry."""
+        self.registry.store.close()
 
     def bundle_of(self, version: Version) -> Bundle:
         """The bundle of any version, from the cache or fetched, verified whole."""

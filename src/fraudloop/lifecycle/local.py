@@ -140,6 +140,9 @@ class LocalStore:
                 (WORKSPACE, name, number, key, value),
             )
 
+    def close(self) -> None:
+        """Nothing stays open between two calls."""
+
     @contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
         with self._opened("ro") as database:

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,8 +68,7 @@ def register(settings: RegistrySettings, directory: Path, origin: Origin) -> Reg
     """
     bundle = bundles.load(directory)
     name = bundle.manifest.card.id
-    with _spoken_to(settings) as client:
-        store = opened(settings)
+    with _spoken_to(settings) as client, closing(opened(settings)) as store:
         experiment = _experiment(client, name, settings)
         _require_model(client, name, experiment)
         for version in store.versions(name):
@@ -200,7 +199,8 @@ def _spoken_to(settings: RegistrySettings) -> Iterator[MlflowClient]:
     if settings.uri.startswith(SQLITE):
         Path(settings.uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
     else:
-        opened(settings).model("any")
+        with closing(opened(settings)) as store:
+            store.model("any")
     client = _client_of(settings.uri)
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError

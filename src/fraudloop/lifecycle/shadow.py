@@ -131,6 +131,7 @@ class Shadow:
             worked = self.clock() - began
             self._over.wait(worked * (1 / self.share - 1))
         self._tell(at_the_end=True)
+        self.source.close()
 
     def _tell(self, *, at_the_end: bool = False) -> None:
         if self.report is not None and (at_the_end or self.clock() - self._told > TOLD_EVERY):

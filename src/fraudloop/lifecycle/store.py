@@ -96,6 +96,9 @@ class Store(Protocol):
     def tag(self, name: str, number: int, key: str, value: str) -> None:
         """Tag a version, in the place of what the tag said before."""
 
+    def close(self) -> None:
+        """Let go of whatever is open; it opens again by itself."""
+
 
 def opened(settings: RegistrySettings) -> Store:
     """The store that the settings name."""

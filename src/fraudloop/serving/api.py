@@ -48,7 +48,7 @@ def create(options: Options) -> Front:
     desk = _desk(options)
     watched = Watch(desk.live, desk.metrics, log)
     gate = Gate(_users(options.settings, log))
-    ends = [gate.close, desk.pool.shutdown, *shadowing.ends(desk.shadow)]
+    ends = [gate.close, desk.pool.shutdown, desk.live.source.close, *shadowing.ends(desk.shadow)]
     app = FastAPIOffline(
         docs_url="/docs",
         redoc_url=None,
