@@ -138,7 +138,8 @@ def test_another_challenger_takes_its_place(tmp_path: Path) -> None:
 
 
 def test_without_a_challenger_nothing_is_kept(tmp_path: Path) -> None:
-    counts, told = Counts(), []
+    counts = Counts()
+    told: list[Shadow] = []
     shadow = Shadow(tmp_path / "nothing", counts, report=told.append)
     shadow.offer(CHAMPION, features()[:3], [0.5] * 3)
     until(lambda: shadow.note is not None and "manifest.json" in shadow.note)
