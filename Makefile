@@ -9,7 +9,7 @@ shell_scripts = $$(find . \( -name .venv -o -name .cache -o -name .git -o -name 
 
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install run serve predict batch test check bench bench-tune bench-serving image image-tar lock clean bench-batch bench-ledger bench-stream
+.PHONY: help install run serve predict batch test check bench bench-tune bench-serving image image-tar lock clean bench-batch bench-ledger bench-stream bench-promotion
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,8 @@ bench-batch: install ## Measure `fraudloop batch` beside reading and writing alo
 
 bench-stream: install ## Measure the stream against a real broker and a real PostgreSQL
 	@PYTHONPATH=. $(in_venv) python bench/stream.py
+bench-promotion: install ## Measure how soon a promotion decides on every server, under load
+	@PYTHONPATH=src:. $(in_venv) python bench/promotion.py
 
 image: ## Build the image fraudloop:VERSION around the model (BASE=… takes another base image)
 	@scripts/image.sh
