@@ -17,7 +17,9 @@ RUN /pipenv/bin/python -m pipenv requirements --hash --exclude-index --categorie
     && python -m venv --without-pip /opt/fraudloop \
     && /pipenv/bin/python -m pip --python /opt/fraudloop/bin/python install --quiet --require-hashes --no-deps \
         --no-compile --only-binary :all: --requirement requirements.txt \
-    && find /opt/fraudloop/lib -type d -name tests -prune -exec rm -r {} +
+    && find /opt/fraudloop/lib -type d \( -name tests -o -path '*/onnxruntime/quantization' \
+        -o -path '*/onnxruntime/tools' -o -path '*/onnxruntime/transformers' \) -prune -exec rm -r {} + \
+    && find /opt/fraudloop/lib -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.[ch]' \) -delete
 
 # Whatever the user's umask is, the server's user reads its code.
 COPY src/fraudloop src/fraudloop
@@ -32,8 +34,9 @@ RUN mkdir /opt/bytecode \
     && PYTHONPYCACHEPREFIX=/opt/bytecode /opt/fraudloop/bin/python scripts/bake.py bundle /bundle
 
 FROM ${BASE}
-# Nothing is installed here any more.
-RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/ensurepip
+# Nothing is installed here any more. The folder is for a volume.
+RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/ensurepip \
+    && install -d -o 10001 -g 10001 /var/lib/fraudloop
 ENV PATH=/opt/fraudloop/bin:${PATH} \
     PYTHONPYCACHEPREFIX=/opt/bytecode \
     PYTHONDONTWRITEBYTECODE=1 \

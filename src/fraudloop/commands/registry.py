@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from fraudloop.commands.shared import card_of_the_project, read_params, say
 if TYPE_CHECKING:
     from fraudloop.lifecycle.following import RegistrySource
     from fraudloop.lifecycle.registry import Changed
+    from fraudloop.params import Params
 
 app = typer.Typer(
     help="Versions of the model, and which of them decides (docs/registry.md).",
@@ -54,6 +56,9 @@ def register(
     code_version: Annotated[
         str | None, typer.Option(help="What trained it; git's commit if left out.")
     ] = None,
+    first: Annotated[
+        bool, typer.Option("--first", help="If no version decides yet, let this one.")
+    ] = False,
 ) -> None:
     """Register a bundle as the challenger, with its parameters, figures and plots."""
     from fraudloop.lifecycle import register as registering
@@ -61,8 +66,8 @@ def register(
     from fraudloop.lifecycle.store import opened
     from fraudloop.settings import RegistrySettings
 
-    params, settings = read_params(), RegistrySettings.read()
-    directory = bundle or params.paths.output
+    settings = RegistrySettings.read()
+    params, directory = _project(bundle)
     origin = registering.origin_of(
         params, directory, data_version=data_version, code_version=code_version
     )
@@ -74,6 +79,8 @@ def register(
         say(f"registered {made.model} version {number} ({made.version.name}): the challenger now")
     else:
         say(f"{made.model} version {number} is this bundle already ({made.version.name})")
+    if first:
+        _let_decide_if_none_does(made.model, number)
     typer.echo(number)
 
 
@@ -91,7 +98,7 @@ def promote(
     from fraudloop.settings import Keeping
 
     record = steering.in_ledger(Keeping.read().url)
-    by = by or getpass.getuser()
+    by = by or _myself()
     with closing(_source(model)) as source:
         _say_changed(steering.promote(source, version, by=by, why=why, record=record))
 
@@ -103,9 +110,38 @@ def rollback(why: Why, by: By = None, model: Model = None) -> None:
     from fraudloop.settings import Keeping
 
     record = steering.in_ledger(Keeping.read().url)
-    by = by or getpass.getuser()
+    by = by or _myself()
     with closing(_source(model)) as source:
         _say_changed(steering.rollback(source, by=by, why=why, record=record))
+
+
+def _project(bundle: Path | None) -> tuple[Params | None, Path]:
+    """The parameters of the project and the bundle's folder; a bundle by itself has no project."""
+    if bundle is not None and not Path("params.yaml").exists():
+        return None, bundle
+    params = read_params()
+    return params, bundle or params.paths.output
+
+
+def _let_decide_if_none_does(model: str, number: int) -> None:
+    from fraudloop.lifecycle import steering
+    from fraudloop.lifecycle.registry import CHAMPION
+    from fraudloop.settings import Keeping
+
+    with closing(_source(model)) as source:
+        if source.registry.store.alias(model, CHAMPION) is None:
+            record = steering.in_ledger(Keeping.read().url)
+            why = "the first version there is"
+            changed = steering.promote(source, str(number), by=_myself(), why=why, record=record)
+            _say_changed(changed)
+
+
+def _myself() -> str:
+    """Who runs this; a container's user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def _source(model: str | None) -> RegistrySource:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fraudloop.commands.shared import BUNDLE, SHA256, read_params, say
+from fraudloop.commands.shared import BUNDLE, SHA256, bundle_at, read_params, say
+
+if TYPE_CHECKING:
+    from fraudloop.dataset.card import Card
 
 app = typer.Typer(help="Kafka in, Kafka out, ledger (docs/streaming.md).", no_args_is_help=True)
 
@@ -50,16 +53,30 @@ def produce(
         str | None, typer.Option(help="What ids begin with; the time of the start if left out.")
     ] = None,
     card: Annotated[Path | None, typer.Option(help="A dataset card; the pipeline's own.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="A bundle, whose card it is, where no project is.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the synthetic table; the pipeline's own.")
+    ] = None,
 ) -> None:
     """Send the transactions of a dataset to Kafka, one message each."""
-    from fraudloop.dataset import card as cards
     from fraudloop.settings import Kafka
     from fraudloop.streaming.run import Replay, produce
 
-    params = read_params()
     replay = Replay(source, every, rows, rate, speed, count, forever, prefix)
-    sent = produce(Kafka.read(), cards.load(card or params.paths.card), params.seed, replay)
+    sent = produce(Kafka.read(), *_what_is_sent(card, bundle, seed), replay)
     say(f"{sent:,} transactions sent")
+
+
+def _what_is_sent(card: Path | None, bundle: Path | None, seed: int | None) -> tuple[Card, int]:
+    from fraudloop.dataset import card as cards
+    from fraudloop.streaming.run import card_of
+
+    if bundle is not None and card is None:
+        return card_of(bundle), seed or 0
+    params = read_params()
+    return cards.load(card or params.paths.card), params.seed if seed is None else seed
 
 
 @app.command()
@@ -67,7 +84,7 @@ def score(
     batch: Batch = 5_000,
     wait_ms: Wait = 5.0,
     instance: Instance = None,
-    bundle: Annotated[Path | None, BUNDLE] = None,
+    bundle: Annotated[str | None, BUNDLE] = None,
     sha256: Annotated[str | None, SHA256] = None,
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = "127.0.0.1",
@@ -76,9 +93,8 @@ def score(
     from fraudloop.settings import Kafka
     from fraudloop.streaming.run import Options, score
 
-    directory = bundle or read_params().paths.output
     options = Options(batch, wait_ms / 1000, instance, metrics_host, metrics_port)
-    score(Kafka.read(), directory, sha256, options)
+    score(Kafka.read(), bundle_at(bundle), sha256, options)
 
 
 @app.command()

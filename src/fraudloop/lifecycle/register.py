@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 FOLDER = "bundle"  # of a run's artifacts
 PAPERS = (artifacts.METRICS, artifacts.MODEL_CARD, artifacts.REPORT)
 AT_ONCE = 100  # parameters that MLflow takes in one piece
+LONGEST_PARAMETER = 500
 SQLITE = "sqlite:///"
 
 
@@ -68,6 +70,12 @@ def register(settings: RegistrySettings, directory: Path, origin: Origin) -> Reg
     """
     bundle = bundles.load(directory)
     name = bundle.manifest.card.id
+    if settings.uri.startswith(("http://", "https://")) and find_spec("mlflow") is None:
+        from fraudloop.lifecycle.registrar import Registrar
+
+        with closing(Registrar(settings.uri)) as registrar:
+            version, new = registrar.register(name, bundle, origin)
+            return Registered(version, name, new)
     with _spoken_to(settings) as client, closing(opened(settings)) as store:
         experiment = _experiment(client, name, settings)
         _require_model(client, name, experiment)
@@ -79,7 +87,7 @@ def register(settings: RegistrySettings, directory: Path, origin: Origin) -> Reg
             name,
             f"{run.info.artifact_uri}/{FOLDER}",
             run.info.run_id,
-            tags=_tags(bundle, origin),
+            tags=tags_of(bundle, origin),
         )
         created = store.version(name, int(made.version))
         if created is None:
@@ -88,9 +96,9 @@ def register(settings: RegistrySettings, directory: Path, origin: Origin) -> Reg
 
 
 def origin_of(
-    params: Params, directory: Path, *, data_version: str | None, code_version: str | None
+    params: Params | None, directory: Path, *, data_version: str | None, code_version: str | None
 ) -> Origin:
-    """What is known of the project's own bundle: its parameters, figures, plots and versions."""
+    """What is known of a bundle: its figures, plots and versions, and its project's parameters."""
     papers = [directory / name for name in (*PAPERS, artifacts.PLOTS)]
     metrics: dict[str, Any] = {}
     with suppress(OSError, ValueError):
@@ -98,7 +106,7 @@ def origin_of(
     return Origin(
         data_version or _data_version(Path("dvc.lock")),
         code_version or _code_version(),
-        dict(_leaves(params.model_dump(mode="json"))),
+        {} if params is None else dict(_leaves(params.model_dump(mode="json"))),
         {key: value for key, value in _leaves(metrics) if _is_figure(value)},
         tuple(path for path in papers if path.exists()),
     )
@@ -112,15 +120,15 @@ def _logged(client: MlflowClient, experiment: str, bundle: Bundle, origin: Origi
     run = (
         begun[0]
         if begun
-        else client.create_run(experiment, run_name=bundle.version, tags=_tags(bundle, origin))
+        else client.create_run(experiment, run_name=bundle.version, tags=tags_of(bundle, origin))
     )
     if run.info.status == "FINISHED":
         return run
     at = run.info.run_id
     now = int(time.time() * 1000)
-    figures = {**bundle.manifest.metrics, "threshold": bundle.manifest.threshold, **origin.metrics}
-    figured = [Metric(key, float(value), now, 0) for key, value in figures.items()]
-    said = [Param(key, str(value)[:500]) for key, value in _params(bundle, origin).items()]
+    figures = figures_of(bundle, origin)
+    figured = [Metric(key, value, now, 0) for key, value in figures.items()]
+    said = [Param(key, value) for key, value in params_of(bundle, origin).items()]
     for start in range(0, len(figured), AT_ONCE):
         client.log_batch(at, metrics=figured[start : start + AT_ONCE])
     for start in range(0, len(said), AT_ONCE):
@@ -137,14 +145,23 @@ def _logged(client: MlflowClient, experiment: str, bundle: Bundle, origin: Origi
     return client.get_run(at)
 
 
-def _params(bundle: Bundle, origin: Origin) -> dict[str, str]:
+def figures_of(bundle: Bundle, origin: Origin) -> dict[str, float]:
+    """The figures of a bundle's run."""
+    own = {**bundle.manifest.metrics, "threshold": bundle.manifest.threshold}
+    return {key: float(value) for key, value in {**own, **origin.metrics}.items()}
+
+
+def params_of(bundle: Bundle, origin: Origin) -> dict[str, str]:
+    """The parameters of a bundle's run, as long as MLflow takes them."""
     own = {"candidate": bundle.manifest.candidate, "synthetic": str(bundle.manifest.synthetic)}
     versions = {"data_version": origin.data_version, "code_version": origin.code_version}
     libraries = {f"library.{name}": each for name, each in bundle.manifest.versions.items()}
-    return {**origin.params, **own, **versions, **libraries}
+    everything = {**origin.params, **own, **versions, **libraries}
+    return {key: str(value)[:LONGEST_PARAMETER] for key, value in everything.items()}
 
 
-def _tags(bundle: Bundle, origin: Origin) -> dict[str, str]:
+def tags_of(bundle: Bundle, origin: Origin) -> dict[str, str]:
+    """The tags of a bundle's run and version."""
     return {
         SHA256: bundle.sha256,
         CANDIDATE: bundle.manifest.candidate,
@@ -221,7 +238,8 @@ def _client_of(uri: str) -> MlflowClient:
         from mlflow import MlflowClient
     except ImportError as error:  # an image that only serves has none
         raise RegistryError(
-            "MLflow is not installed here, and registers bundles: do it where `make install` ran"
+            "MLflow is not installed here, and keeps a registry in a file: do it where "
+            "`make install` ran, or name a server in MLFLOW_TRACKING_URI"
         ) from error
     for chatty in ("mlflow", "alembic"):  # each tells of every table it makes
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -24,7 +24,7 @@ AT_ONCE = 200  # versions a page
 NONE = {"RESOURCE_DOES_NOT_EXIST"}
 
 
-class _RefusedError(RegistryError):
+class RefusedError(RegistryError):
     """The server said no; `code` is MLflow's own."""
 
     def __init__(self, sentence: str, code: str) -> None:
@@ -34,6 +34,8 @@ class _RefusedError(RegistryError):
 
 class RestStore:
     """A server, over one connection that is kept open; safe to share between threads."""
+
+    patience = PATIENCE
 
     def __init__(self, uri: str, login: MlflowLogin | None = None) -> None:
         parts = urlsplit(uri)
@@ -62,7 +64,7 @@ class RestStore:
         """The version an alias names."""
         try:
             found = self._found("registered-models/alias", "model_version", name=name, alias=alias)
-        except _RefusedError as error:
+        except RefusedError as error:
             if error.code != "INVALID_PARAMETER_VALUE":  # how MLflow says that there is none
                 raise
             return None
@@ -106,7 +108,7 @@ class RestStore:
         """Write a value where none stands; False where another stands already."""
         try:
             self._post("runs/log-parameter", run_id=run, key=key, value=value)
-        except _RefusedError as error:
+        except RefusedError as error:
             if error.code != "INVALID_PARAMETER_VALUE":
                 raise
             return self.params(run).get(key) == value
@@ -133,7 +135,7 @@ class RestStore:
     def _found(self, what: str, part: str, **asked: str) -> dict[str, Any] | None:
         try:
             return dict(self._get(what, **asked)[part])
-        except _RefusedError as error:
+        except RefusedError as error:
             if error.code in NONE:
                 return None
             raise
@@ -143,8 +145,8 @@ class RestStore:
     def _get(self, what: str, **asked: str) -> dict[str, Any]:
         return self._parsed(self._ask("GET", f"{API}/{what}?{urlencode(asked)}"))
 
-    def _post(self, what: str, **said: str) -> None:
-        self._ask("POST", f"{API}/{what}", json.dumps(said).encode())
+    def _post(self, what: str, **said: Any) -> dict[str, Any]:
+        return self._parsed(self._ask("POST", f"{API}/{what}", json.dumps(said).encode()))
 
     def _ask(self, method: str, path: str, content: bytes | None = None) -> bytes:
         """Ask once; once more if the server had closed the connection meanwhile."""
@@ -185,10 +187,10 @@ class RestStore:
 
     def _connected(self) -> http.client.HTTPConnection:
         if not self._secure:
-            return http.client.HTTPConnection(self._host, self._port, timeout=PATIENCE)
+            return http.client.HTTPConnection(self._host, self._port, timeout=self.patience)
         trusted = ssl.create_default_context(cafile=self._login.certificates)
         return http.client.HTTPSConnection(
-            self._host, self._port, timeout=PATIENCE, context=trusted
+            self._host, self._port, timeout=self.patience, context=trusted
         )
 
     def _hang_up(self) -> None:
@@ -212,7 +214,7 @@ class RestStore:
         except (ValueError, KeyError, TypeError):
             code, reason = "", ""
         shown = " ".join(reason.split())[:200] or f"status {status}"
-        return _RefusedError(f"{self.address} refused it ({shown}): correct it", code)
+        return RefusedError(f"{self.address} refused it ({shown}): correct it", code)
 
     def _parsed(self, answer: bytes) -> dict[str, Any]:
         try:

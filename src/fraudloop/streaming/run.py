@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fraudloop.dataset.card import Card
+from fraudloop.errors import BundleError
 from fraudloop.ledger.ledger import Ledger
+from fraudloop.lifecycle.following import Place
 from fraudloop.model import manifest as manifests
 from fraudloop.serving.live import Live
 from fraudloop.serving.log import Log
@@ -52,7 +54,7 @@ class Options:
         return Batches(self.most, self.seconds)
 
 
-def score(settings: Kafka, bundle: Path, sha256: str | None, options: Options) -> None:
+def score(settings: Kafka, bundle: Place, sha256: str | None, options: Options) -> None:
     """Decide transactions until asked to stop."""
     log = Log()
     live = Live(bundle, sha256=sha256, most_rows=options.most, threads=Serving.read().threads)
@@ -130,7 +132,7 @@ def redrive(settings: Kafka, wish: Wish) -> Redriven:
 def store(settings: Kafka, url: str, bundle: Path, options: Options) -> None:
     """Take decisions into the ledger until asked to stop."""
     log = Log()
-    card = manifests.parse((bundle / manifests.NAME).read_bytes(), str(bundle)).card
+    card = card_of(bundle)
     cluster = Cluster(settings, log)
     cluster.require(settings.decisions, settings.dead)
     metrics = Metrics("store")
@@ -145,6 +147,17 @@ def store(settings: Kafka, url: str, bundle: Path, options: Options) -> None:
         log("storing", ledger=ledger.where, metrics_port=port, process=os.getpid())
         storing.run()
     log("stopped", process=os.getpid())
+
+
+def card_of(bundle: Path) -> Card:
+    """The card of the bundle in a folder."""
+    try:
+        content = (bundle / manifests.NAME).read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"no {manifests.NAME} in {bundle} ({error.strerror}): name a bundle's folder"
+        ) from error
+    return manifests.parse(content, str(bundle)).card
 
 
 def name_of(instance: str | None) -> str:
