@@ -9,7 +9,7 @@ shell_scripts = $$(find . \( -name .venv -o -name .cache -o -name .git -o -name 
 
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install run serve predict batch test check bench bench-tune bench-serving image image-tar lock clean bench-batch bench-ledger bench-stream bench-promotion
+.PHONY: help install run serve predict batch test check bench bench-tune bench-serving image image-tar lock clean bench-batch bench-ledger bench-stream bench-promotion up down
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -68,6 +68,12 @@ image: ## Build the image fraudloop:VERSION around the model (BASE=… takes ano
 
 image-tar: ## Write that image to dist/fraudloop-VERSION.tar.gz, for `docker load` on a server
 	@scripts/image.sh tar
+
+up: ## Start the whole platform in Docker: API, stream, ledger, registry, metrics (docs/platform.md)
+	@scripts/platform.sh up
+
+down: ## Stop the platform; its data stay
+	@scripts/platform.sh down
 
 lock: ## Pin the newest versions the Pipfile allows (needs Python 3.11)
 	@scripts/lock.sh

@@ -8,7 +8,7 @@ case $users in
 *admin*) echo 'The API has users already.' >&2 ;;
 *)
     [ -n "$ADMIN_PASSWORD" ] || {
-        echo 'ADMIN_PASSWORD is empty: start the platform by `make up`, which makes one.' >&2
+        echo 'ADMIN_PASSWORD is empty: "make up" makes one.' >&2
         exit 1
     }
     printf '%s\n' "$ADMIN_PASSWORD" |
