@@ -26,7 +26,7 @@ secrets() {
     [ -z "$(tail -c 1 .env.part)" ] || echo >>.env.part
     [ -s .env.part ] || printf '%s\n' \
         '# Passwords of the platform (docs/platform.md). Made once: its databases know no others.' >>.env.part
-    for name in ADMIN_PASSWORD GRAFANA_PASSWORD LEDGER_PASSWORD MLFLOW_ADMIN_PASSWORD MLFLOW_API_PASSWORD \
+    for name in ADMIN_PASSWORD GRAFANA_PASSWORD LEDGER_PASSWORD METRICS_PASSWORD MLFLOW_ADMIN_PASSWORD MLFLOW_API_PASSWORD \
         MLFLOW_DATABASE_PASSWORD MLFLOW_FORM_KEY MLFLOW_SCORER_PASSWORD POSTGRES_PASSWORD S3_SECRET_KEY; do
         grep -q "^$name=." .env.part || printf '%s=%s\n' "$name" "$(password)" >>.env.part
     done

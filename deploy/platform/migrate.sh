@@ -1,17 +1,21 @@
 #!/bin/sh
-# The ledger's tables, and the API's first user, whose password .env holds. Run at every start; what is
-# there already stays.
+# The ledger's tables, and the API's first users, whose passwords .env holds: its admin, and Prometheus,
+# which reads the metrics. Run at every start; who is there already stays as he is.
 set -eu
-python -m fraudloop ledger migrate
-users=$(python -m fraudloop users list 2>/dev/null || true)
-case $users in
-*admin*) echo 'The API has users already.' >&2 ;;
-*)
-    [ -n "$ADMIN_PASSWORD" ] || {
-        echo 'ADMIN_PASSWORD is empty: "make up" makes one.' >&2
+
+user() {
+    name=$1 password=$2
+    shift 2
+    if python -m fraudloop users list 2>/dev/null | cut -f 1 | grep -qx "$name"; then
+        return
+    fi
+    [ -n "$password" ] || {
+        echo "no password for $name is set: start the platform by 'make up', which makes one" >&2
         exit 1
     }
-    printf '%s\n' "$ADMIN_PASSWORD" |
-        python -m fraudloop users add admin --role scorer --role analyst --role operator --role admin
-    ;;
-esac
+    printf '%s\n' "$password" | python -m fraudloop users add "$name" "$@"
+}
+
+python -m fraudloop ledger migrate
+user admin "$ADMIN_PASSWORD" --role scorer --role analyst --role operator --role admin
+user prometheus "$METRICS_PASSWORD" --role scorer

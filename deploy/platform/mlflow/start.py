@@ -11,7 +11,8 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import ClientError
 
-LOGINS = Path("/tmp/logins.ini")
+LOGINS = Path("/tmp/logins.ini")  # noqa: S108  # the container's own memory
+THERE = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 USERS = """[mlflow]
 default_permission = READ
 database_uri = {database}/mlflow_users
@@ -27,7 +28,10 @@ def require_bucket(name):
     try:
         s3.create_bucket(Bucket=name)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+        if error.response["Error"]["Code"] not in (
+            "BucketAlreadyOwnedByYou",
+            "BucketAlreadyExists",
+        ):
             sys.exit(f"no bucket {name}: {error}")
 
 
@@ -44,6 +48,7 @@ os.environ["MLFLOW_BACKEND_STORE_URI"] = f"{database}/mlflow"
 os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
 bucket = os.environ["BUCKET"]
 require_bucket(bucket)
-server = ["mlflow", "server", "--app-name", "basic-auth", "--host", "0.0.0.0", "--port", "5000"]
-server += ["--workers", "2", "--serve-artifacts", "--artifacts-destination", f"s3://{bucket}"]
-os.execvp("mlflow", server)
+server = ["mlflow", "server", "--app-name", "basic-auth", "--workers", os.environ["WORKERS"]]
+server += ["--host", "0.0.0.0", "--port", "5000"]  # noqa: S104  # of its container
+server += ["--serve-artifacts", "--artifacts-destination", f"s3://{bucket}"]
+os.execvp("mlflow", server)  # noqa: S606, S607  # MLflow's image has one

@@ -78,6 +78,12 @@ class Metrics:
         self._scores = ScoreHistogram(
             "fraudloop_score", "Scores given.", buckets=SCORES, registry=registry
         )
+        self._model = Gauge(
+            "fraudloop_model",
+            "The version that this process decides with.",
+            ("version", "candidate"),
+            registry=registry,
+        )
         self._step = step
         self._looked = 0.0
         self._partitions: set[int] = set()
@@ -100,6 +106,11 @@ class Metrics:
     def again(self) -> None:
         """Count a batch that has to be done again."""
         self._retries.inc()
+
+    def decides(self, version: str, candidate: str) -> None:
+        """Say which model decides now."""
+        self._model.clear()
+        self._model.labels(version, candidate).set(1)
 
     def reloaded(self, outcome: str) -> None:
         """Count a bundle that was taken, or refused."""

@@ -51,6 +51,7 @@ def take(live: Live, log: Log, metrics: Metrics) -> None:
             _refused(live, log, metrics, error)
         return
     if taken is not None:
+        metrics.decides(taken.bundle.version, taken.bundle.manifest.candidate)
         metrics.reloaded("taken")
         log("bundle taken", model_version=taken.bundle.version, before=before)
 

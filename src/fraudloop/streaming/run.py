@@ -61,6 +61,8 @@ def score(settings: Kafka, bundle: Place, sha256: str | None, options: Options) 
     cluster = Cluster(settings, log)
     cluster.require(settings.transactions, settings.decisions, settings.dead)
     metrics = Metrics("score")
+    deciding = live.snapshot.bundle
+    metrics.decides(deciding.version, deciding.manifest.candidate)
     with (
         asked_to_stop() as stop,
         shown(metrics, options.metrics_host, options.metrics_port) as port,
@@ -77,8 +79,7 @@ def score(settings: Kafka, bundle: Place, sha256: str | None, options: Options) 
         )
         gc.collect()
         gc.freeze()  # what is loaded stays
-        version = live.snapshot.bundle.version
-        log("scoring", model_version=version, metrics_port=port, process=os.getpid())
+        log("scoring", model_version=deciding.version, metrics_port=port, process=os.getpid())
         scoring.run()
     log("stopped", process=os.getpid())
 
