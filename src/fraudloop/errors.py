@@ -69,3 +69,7 @@ class OpenJobError(LedgerError):
         self.job = job
 class BatchError(FraudloopError):
     """A batch of files cannot be scored, or was refused as a whole."""
+
+
+class StreamError(FraudloopError):
+    """Kafka, or what a stream is fed from, cannot be used; or another process took its place."""
