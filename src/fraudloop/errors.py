@@ -67,9 +67,15 @@ class OpenJobError(LedgerError):
     def __init__(self, sentence: str, job: str) -> None:
         super().__init__(sentence)
         self.job = job
+
+
 class BatchError(FraudloopError):
     """A batch of files cannot be scored, or was refused as a whole."""
 
 
 class StreamError(FraudloopError):
     """Kafka, or what a stream is fed from, cannot be used; or another process took its place."""
+
+
+class AlertError(FraudloopError):
+    """A channel could not tell of an alert now; no message of this kind holds a secret."""
