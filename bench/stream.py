@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,14 +19,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from confluent_kafka import Consumer, Producer
 
 from fraudloop.ledger import migrate
 from fraudloop.settings import Kafka
-from fraudloop.streaming.replay import synthetic, transactions
+from fraudloop.streaming.replay import Transaction, synthetic, transactions
 from tests import brokers, databases
 from tests.fitted import ROOT, card
 
@@ -35,45 +33,49 @@ MANY = int(os.environ.get("MANY", "200000"))
 LATENCY_SECONDS = 20
 OFFERED = 1_000  # a second
 BATCH = 5_000
+DONE = "fraudloop_stream_messages_total"
 STEP = [sys.executable, "-m", "fraudloop", "stream"]
 
 
 def main() -> None:
     """Measure, and print what came out."""
-    base = Path(tempfile.mkdtemp(prefix="fraudloop-bench-"))
-    base.chmod(0o755)
-    (base / "kafka").mkdir()
-    broker = brokers.started(base / "kafka")
-    server = _postgres(base)
-    try:
-        url = server.fresh()
-        migrate.migrate(url)
-        columns = synthetic(card(), seed=1, rows=50_000)
-        due = [
-            (each.key, each.value)
-            for number in range(-(-MANY // 50_000))
-            for each in transactions(card(), columns, f"b{number}")
-        ][:MANY]
-        settings = Kafka(servers=broker.servers)
-        topics = brokers.Topics(broker, settings)
-        topics.create(*topics.names, "bare")
-        topics.send_keyed(settings.transactions, due)
-        environment = {**os.environ, **topics.environment, "LEDGER_URL": url}
-        _say("cores", os.cpu_count(), "load", round(os.getloadavg()[0], 1))
-        bare = _bare(settings)
-        _say(f"bare loop: {bare:,.0f} transactions/s")
-        scored = _until_done("score", environment, MANY, "fraudloop_stream_messages_total")
-        _say(
-            f"score: {scored['rate']:,.0f} transactions/s ({scored['rate'] / bare:.2f} of the bare "
-            f"loop), {scored['cpu'] * 1e6:.1f} µs of CPU each"
-        )
-        stored = _until_done("store", environment, MANY, "fraudloop_stream_messages_total")
-        _say(f"store: {stored['rate']:,.0f} rows/s, {stored['cpu'] * 1e6:.1f} µs of CPU each")
-        _latencies(topics, environment, server, url)
-    finally:
-        server.stop("immediate")
-        broker.stop()
-        shutil.rmtree(base, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="fraudloop-bench-") as folder:
+        broker = brokers.started(Path(folder))
+        try:
+            with databases.running(durable=True) as server:
+                _measure(broker, server)
+        finally:
+            broker.stop()
+
+
+def _measure(broker: brokers.Broker, server: databases.Postgres) -> None:
+    server.run("ALTER SYSTEM SET track_commit_timestamp = on")
+    server.stop()
+    server.start()
+    url = server.fresh()
+    migrate.migrate(url)
+    columns = synthetic(card(), seed=1, rows=50_000)
+    due = [
+        (each.key, each.value)
+        for number in range(-(-MANY // 50_000))
+        for each in transactions(card(), columns, f"b{number}")
+    ][:MANY]
+    settings = Kafka(servers=broker.servers)
+    topics = brokers.Topics(broker, settings)
+    topics.create(*topics.names, "bare")
+    topics.send_keyed(settings.transactions, due)
+    environment = {**os.environ, **topics.environment, "LEDGER_URL": url}
+    _say(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, synthetic data")
+    bare = _bare(settings)
+    _say(f"bare loop: {bare:,.0f} transactions/s")
+    scored = _until_done("score", environment)
+    _say(
+        f"score: {scored['rate']:,.0f} transactions/s ({scored['rate'] / bare:.2f} of the bare "
+        f"loop), {scored['cpu'] * 1e6:.1f} µs of CPU each"
+    )
+    stored = _until_done("store", environment)
+    _say(f"store: {stored['rate']:,.0f} rows/s, {stored['cpu'] * 1e6:.1f} µs of CPU each")
+    _latencies(topics, environment, server, url)
 
 
 def _bare(settings: Kafka) -> float:
@@ -135,81 +137,84 @@ def _step(name: str, environment: dict[str, str]) -> Iterator[tuple[subprocess.P
         step.wait(60)
 
 
-def _until_done(name: str, environment: dict[str, str], many: int, metric: str) -> dict[str, float]:
+def _until_done(name: str, environment: dict[str, str]) -> dict[str, float]:
     """The rate and the CPU of a step between its first batch and its last."""
     with _step(name, environment) as (_, port):
         first: tuple[float, float, float] | None = None
         while True:
             time.sleep(0.05)
             found = _metrics(port)
-            if found is None or found.get(metric, 0.0) == 0.0:
+            if found is None or found.get(DONE, 0.0) == 0.0:
                 continue
-            now = (time.perf_counter(), found[metric], found["process_cpu_seconds_total"])
+            now = (time.perf_counter(), found[DONE], found["process_cpu_seconds_total"])
             first = first or now
-            if now[1] >= many:
+            if now[1] >= MANY:
                 done = now[1] - first[1]
                 return {"rate": done / (now[0] - first[0]), "cpu": (now[2] - first[2]) / done}
 
 
-def _latencies(topics: brokers.Topics, environment: dict[str, str], server: Any, url: str) -> None:
+def _latencies(
+    topics: brokers.Topics, environment: dict[str, str], server: databases.Postgres, url: str
+) -> None:
     """How old a transaction is when its decision can be read, and when the ledger has it."""
     columns = synthetic(card(), seed=2, rows=OFFERED * LATENCY_SECONDS)
     due = list(transactions(card(), columns, "latency"))
-    sent: dict[str, float] = {}
     decided: dict[str, float] = {}
     over = threading.Event()
-
-    def listen() -> None:
-        consumer = Consumer(
-            {
-                "bootstrap.servers": topics.settings.servers,
-                "group.id": "latency",
-                "auto.offset.reset": "latest",
-                "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 10,
-            }
-        )
-        consumer.subscribe([topics.settings.decisions])
-        while not over.is_set():
-            for message in consumer.consume(1_000, 0.005):
-                decided[(message.key() or b"").decode()] = time.time()
-        consumer.close()
-
-    listening = threading.Thread(target=listen)
+    listening = threading.Thread(target=_listen, args=(topics.settings, decided, over))
     listening.start()
     with _step("score", environment), _step("store", environment):
         time.sleep(15)  # until both have their partitions
-        producer = Producer({"bootstrap.servers": topics.settings.servers, "linger.ms": 2})
-        began = time.time()
-        for number, each in enumerate(due):
-            wait = began + number / OFFERED - time.time()
-            if wait > 0:
-                producer.poll(0)
-                time.sleep(wait)
-            sent[each.key] = time.time()
-            producer.produce(topics.settings.transactions, each.value, each.key)
-        producer.flush(60)
+        sent = _offer(topics.settings, due)
         time.sleep(5)
         kept = _kept(server, url)
-        over.set()
-        listening.join()
-        producer.close()
+    over.set()
+    listening.join()
     fresh = [key for number, key in enumerate(sent) if number > 2 * OFFERED]  # warm by then
-    to_topic = np.array([decided[key] - sent[key] for key in fresh if key in decided]) * 1000
-    _say(
-        f"at {OFFERED:,}/s: p50 {np.percentile(to_topic, 50):.0f} ms, "
-        f"p99 {np.percentile(to_topic, 99):.0f} ms from produce to a decision that can be read "
-        f"({len(to_topic):,} of {len(fresh):,})"
-    )
-    to_ledger = np.array([kept[key] - sent[key] for key in fresh if key in kept]) * 1000
-    _say(
-        f"at {OFFERED:,}/s: p50 {np.percentile(to_ledger, 50):.0f} ms, "
-        f"p99 {np.percentile(to_ledger, 99):.0f} ms from produce to the ledger "
-        f"({len(to_ledger):,} of {len(fresh):,})"
-    )
+    for what, at in (("a decision that can be read", decided), ("the ledger", kept)):
+        ages = np.array([at[key] - sent[key] for key in fresh if key in at]) * 1000
+        _say(
+            f"at {OFFERED:,}/s, from produce to {what}: p50 {np.percentile(ages, 50):.0f} ms, "
+            f"p99 {np.percentile(ages, 99):.0f} ms ({len(ages):,} of {len(fresh):,})"
+        )
 
 
-def _kept(server: Any, url: str) -> dict[str, float]:
+def _offer(settings: Kafka, due: list[Transaction]) -> dict[str, float]:
+    """Send transactions at an even pace; when each was sent."""
+    producer = Producer({"bootstrap.servers": settings.servers, "linger.ms": 2})
+    sent = {}
+    began = time.time()
+    for number, each in enumerate(due):
+        wait = began + number / OFFERED - time.time()
+        if wait > 0:
+            producer.poll(0)
+            time.sleep(wait)
+        sent[each.key] = time.time()
+        producer.produce(settings.transactions, each.value, each.key)
+    producer.flush(60)
+    producer.close()
+    return sent
+
+
+def _listen(settings: Kafka, decided: dict[str, float], over: threading.Event) -> None:
+    """Note when each decision can be read."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": settings.servers,
+            "group.id": "latency",
+            "auto.offset.reset": "latest",
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 10,
+        }
+    )
+    consumer.subscribe([settings.decisions])
+    while not over.is_set():
+        for message in consumer.consume(1_000, 0.005):
+            decided[(message.key() or b"").decode()] = time.time()
+    consumer.close()
+
+
+def _kept(server: databases.Postgres, url: str) -> dict[str, float]:
     """When PostgreSQL committed each row, which it notes itself."""
     found = server.run(
         "SELECT id, extract(epoch FROM pg_xact_commit_timestamp(xmin)) FROM decisions "
@@ -230,23 +235,6 @@ def _metrics(port: int) -> dict[str, float] | None:
     for name, value in re.findall(r"^(\w+)(?:\{.*\})? (\S+)$", text, re.MULTILINE):
         found[name] = found.get(name, 0.0) + float(value)
     return found
-
-
-def _postgres(base: Path) -> databases.Postgres:
-    folder = databases.binaries()
-    if folder is None:
-        raise SystemExit("PostgreSQL is not installed")
-    [port] = brokers.free_ports(1)
-    home = base / "postgres"
-    home.mkdir()
-    if os.geteuid() == 0:
-        shutil.chown(home, databases.USER, databases.USER)
-    server = databases.Postgres(folder, home / "data", port)
-    databases._as_owner(folder / "initdb", "-D", server.data, "-A", "trust", "-U", databases.USER)
-    with (server.data / "postgresql.conf").open("a") as file:
-        file.write("track_commit_timestamp = on\n")
-    server.start()
-    return server
 
 
 def _say(*parts: object) -> None:

@@ -10,6 +10,8 @@ import typer
 
 from fraudloop.commands.shared import BUNDLE, SHA256, read_params, say
 
+SEED = 20_260_101  # of what is sent where no file is: nothing that was trained on
+
 app = typer.Typer(help="Kafka in, Kafka out, ledger (docs/streaming.md).", no_args_is_help=True)
 
 MetricsPort = Annotated[
@@ -56,9 +58,9 @@ def produce(
     from fraudloop.settings import Kafka
     from fraudloop.streaming.run import Replay, produce
 
-    params = read_params()
     replay = Replay(source, every, rows, rate, speed, count, forever, prefix)
-    sent = produce(Kafka.read(), cards.load(card or params.paths.card), params.seed, replay)
+    here = cards.load(card or read_params().paths.card)
+    sent = produce(Kafka.read(), here, SEED, replay)
     say(f"{sent:,} transactions sent")
 
 
@@ -171,14 +173,14 @@ def demo(
     from fraudloop.streaming.demo import Demo, run
     from fraudloop.streaming.stopping import asked_to_stop
 
-    params = read_params()
+    directory = bundle or read_params().paths.output
     with (
         tempfile.TemporaryDirectory() as folder,
         asked_to_stop() as stop,
         view.on_terminal(say) as show,
     ):
         file = ledger or Path(folder) / "ledger.db"
-        wished = Demo(bundle or params.paths.output, file, params.seed, count, rate)
+        wished = Demo(directory, file, SEED, count, rate)
         seen = run(wished, show, stop, Log(stream=io.BytesIO()))
     say(view.line(seen))
     if count is not None and seen.kept != count:
