@@ -257,6 +257,8 @@ class Smtp:
         if starttls not in ("yes", "no"):
             raise _none_of("SMTP_STARTTLS", starttls, ("yes", "no"))
         port = int(_number(said, "SMTP_PORT", 587))
+        if port > 65_535:
+            raise SettingsError(f"SMTP_PORT is {port}: no port is above 65535")
         user, password = said.get("SMTP_USER", ""), said.get("SMTP_PASSWORD", "")
         if bool(user) != bool(password):
             raise SettingsError("of SMTP_USER and SMTP_PASSWORD only one is set: set both or none")

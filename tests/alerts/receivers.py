@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -49,7 +50,7 @@ class Mails:
             PASSWORD.encode(),
         )
         self.logins.append(right)
-        return AuthResult(success=right)
+        return AuthResult(success=right, handled=False)
 
 
 def certificate(folder: Path, name: str = "localhost") -> tuple[ssl.SSLContext, Path]:
@@ -62,23 +63,22 @@ def certificate(folder: Path, name: str = "localhost") -> tuple[ssl.SSLContext, 
     return context, file
 
 
-class OnFreePort(Controller):  # type: ignore[misc]  # aiosmtpd has no types
+class OnFreePort(Controller):
     """Its port 0 is any free one."""
 
     def _trigger_server(self) -> None:
+        assert isinstance(self.server, asyncio.Server)
         self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
+        super()._trigger_server()  # type: ignore[no-untyped-call]  # aiosmtpd's
 
 
 @contextmanager
-def mail_server(
-    context: ssl.SSLContext | None, mails: Mails, port: int = 0
-) -> Iterator[int]:
+def mail_server(context: ssl.SSLContext | None, mails: Mails, port: int = 0) -> Iterator[int]:
     """A mail server that wants STARTTLS and a login; its port."""
     controller = OnFreePort(
         mails,
         hostname="127.0.0.1",
-        port=port,
+        port=0,
         tls_context=context,
         require_starttls=context is not None,
         authenticator=mails,
@@ -113,6 +113,7 @@ class Posts:
     """What an HTTP endpoint got; it answers each with a status."""
 
     status: int = 204
+    answer: threading.Event | None = None  # nothing is answered before it is set
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
 
@@ -121,14 +122,17 @@ def endpoint(posts: Posts) -> Iterator[str]:
     """An HTTP endpoint; its address."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802  # http.server's name
+        def do_POST(self) -> None:  # http.server's name
             body = self.rfile.read(int(self.headers["Content-Length"]))
             posts.got.append((dict(self.headers.items()), body))
+            if posts.answer is not None:
+                posts.answer.wait()
             self.send_response(posts.status)
             if 300 <= posts.status < 400:
                 self.send_header("Location", "/elsewhere")
             self.send_header("Content-Length", "0")
-            self.end_headers()
+            with suppress(OSError):  # who asked may have been killed
+                self.end_headers()
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""

@@ -52,8 +52,9 @@ def test_a_fraud_is_mailed_over_tls_with_its_reasons_and_its_transaction(tmp_pat
     ) in body.get_content().splitlines()
     [attached] = mail.iter_attachments()
     assert attached.get_content_type() == "text/csv"
-    [row] = csv.DictReader(io.StringIO(attached.get_content().decode()))
+    [row] = csv.DictReader(io.StringIO(attached.get_content()))
     assert (row["id"], row["score"], row["price"], row["stall"]) == ("t-1", "0.9876", "2.5", "fish")
+    assert attached.get_content_charset() == "utf-8"
 
 
 def test_what_a_transaction_says_gets_into_no_header(tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_a_flood_is_one_mail_with_a_count(tmp_path: Path) -> None:
     assert "50 more are listed in the attached file." in text
     assert "100 of 100 that can be looked at were listed, 9,900 more only counted" in text
     [attached] = mail.iter_attachments()
-    assert len(attached.get_content().decode().splitlines()) == 101
+    assert len(attached.get_content().splitlines()) == 101
 
 
 @pytest.mark.parametrize("fault", ["authority", "name"])

@@ -104,7 +104,13 @@ def composed(notice: Notice, settings: Smtp) -> EmailMessage:
         if rows < len(notice.frauds):
             text += f"The attached file has room for the first {rows:,} of them.\n"
         message.set_content(text)
-        message.add_attachment(table, maintype="text", subtype="csv", filename=f"{notice.id}.csv")
+        message.add_attachment(
+            table,
+            maintype="text",
+            subtype="csv",
+            filename=f"{notice.id}.csv",
+            params={"charset": "utf-8"},
+        )
     else:
         message.set_content(text)
     return message
