@@ -33,6 +33,8 @@ SOON = 120.0  # seconds; on a busy machine too
 def owing(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of a ledger that owes two alerts; the environment names it."""
     monkeypatch.setenv("LEDGER_URL", sqlite_url)
+    for name in ("SMTP_HOST", "ALERT_WEBHOOK_URL", "ALERT_CAPACITY_PER_DAY"):
+        monkeypatch.delenv(name, raising=False)
     frauds = [decision(f"t-{n}", prediction=1, score=0.9) for n in range(2)]
     with Ledger.open(sqlite_url) as ledger:
         ledger.keep(frauds, card=CARD, owe_alerts=True)

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from fraudloop.settings import Webhook
 from fraudloop.streaming.notice import Notice
 from fraudloop.streaming.webhook import Hook
 from tests.alerts.receivers import Posts, endpoint
+from tests.fitted import ROOT
 from tests.ledger.given import NOON, decision
 
 SECRET = "quite-a-secret-for-hooks"
@@ -68,3 +70,19 @@ def test_an_endpoint_that_is_away_is_told_without_its_path() -> None:
 
 def test_settings_show_neither_address_nor_secret() -> None:
     assert repr(Webhook("https://h/quite-a-secret-path", SECRET)) == "Webhook()"
+
+
+def test_the_documented_check_takes_ours_and_nobody_elses() -> None:
+    page = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
+    documented: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], documented)  # our own page
+    is_ours = documented["is_ours"]
+    posts = Posts()
+    with endpoint(posts) as url:
+        Hook(Webhook(url, SECRET)).send(notice())
+        Hook(Webhook(url, SECRET), lambda: NOON).send(notice())
+    (headers, body), (old, same) = posts.got
+    assert is_ours(SECRET, headers, body)
+    assert not is_ours(SECRET, headers, body + b" ")
+    assert not is_ours("another-secret-of-theirs", headers, body)
+    assert not is_ours(SECRET, old, same)
