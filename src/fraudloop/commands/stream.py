@@ -13,6 +13,8 @@ from fraudloop.commands.shared import BUNDLE, SHA256, bundle_at, read_params, sa
 if TYPE_CHECKING:
     from fraudloop.dataset.card import Card
 
+SEED = 20_260_101  # of what is sent where no file is: nothing that was trained on
+
 app = typer.Typer(help="Kafka in, Kafka out, ledger (docs/streaming.md).", no_args_is_help=True)
 
 MetricsPort = Annotated[
@@ -56,27 +58,23 @@ def produce(
     bundle: Annotated[
         Path | None, typer.Option(help="A bundle, whose card it is, where no project is.")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Of the synthetic table; the pipeline's own.")
-    ] = None,
 ) -> None:
     """Send the transactions of a dataset to Kafka, one message each."""
     from fraudloop.settings import Kafka
     from fraudloop.streaming.run import Replay, produce
 
     replay = Replay(source, every, rows, rate, speed, count, forever, prefix)
-    sent = produce(Kafka.read(), *_what_is_sent(card, bundle, seed), replay)
+    sent = produce(Kafka.read(), _card_of_what_is_sent(card, bundle), SEED, replay)
     say(f"{sent:,} transactions sent")
 
 
-def _what_is_sent(card: Path | None, bundle: Path | None, seed: int | None) -> tuple[Card, int]:
+def _card_of_what_is_sent(card: Path | None, bundle: Path | None) -> Card:
     from fraudloop.dataset import card as cards
     from fraudloop.streaming.run import card_of
 
     if bundle is not None and card is None:
-        return card_of(bundle), seed or 0
-    params = read_params()
-    return cards.load(card or params.paths.card), params.seed if seed is None else seed
+        return card_of(bundle)
+    return cards.load(card or read_params().paths.card)
 
 
 @app.command()
@@ -103,16 +101,47 @@ def store(
     wait_ms: Wait = 20.0,
     instance: Instance = None,
     bundle: Annotated[Path | None, BUNDLE] = None,
+    tell: Annotated[
+        bool,
+        typer.Option("--tell/--no-tell", help="Tell of frauds, too, or leave it to `alert`."),
+    ] = True,
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = "127.0.0.1",
 ) -> None:
     """Take decisions into the ledger: each once, and no verdict is ever touched."""
-    from fraudloop.settings import Kafka, Keeping
+    from fraudloop.settings import Alerting, Kafka, Keeping
     from fraudloop.streaming.run import Options, store
 
     directory = bundle or read_params().paths.output
     options = Options(batch, wait_ms / 1000, instance, metrics_host, metrics_port)
-    store(Kafka.read(), Keeping.read().url, directory, options)
+    alerting = Alerting.read() if tell else None
+    store(Kafka.read(), Keeping.read().url, directory, options, alerting)
+
+
+@app.command()
+def alert(
+    once: Annotated[
+        bool, typer.Option("--once", help="Tell of all that is owed now, and end.")
+    ] = False,
+    trial: Annotated[
+        bool, typer.Option("--trial", help="Only send a message about a made-up fraud, and end.")
+    ] = False,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
+) -> None:
+    """Tell of the frauds in the ledger: by mail, webhook or log (docs/alerts.md)."""
+    from fraudloop.errors import AlertError
+    from fraudloop.settings import Alerting, Keeping
+    from fraudloop.streaming import run
+
+    alerting = Alerting.read()
+    if trial:
+        for name in run.try_channels(alerting):
+            say(f"{name}: sent")
+        return
+    options = run.Options(1, 0.0, None, metrics_host, metrics_port)
+    if failed := run.alert(Keeping.read().url, alerting, options, once=once):
+        raise AlertError(f"{failed} messages could not be sent, and stay owed: see the lines above")
 
 
 @app.command()
@@ -156,14 +185,14 @@ def demo(
     from fraudloop.streaming.demo import Demo, run
     from fraudloop.streaming.stopping import asked_to_stop
 
-    params = read_params()
+    directory = bundle or read_params().paths.output
     with (
         tempfile.TemporaryDirectory() as folder,
         asked_to_stop() as stop,
         view.on_terminal(say) as show,
     ):
         file = ledger or Path(folder) / "ledger.db"
-        wished = Demo(bundle or params.paths.output, file, params.seed, count, rate)
+        wished = Demo(directory, file, SEED, count, rate)
         seen = run(wished, show, stop, Log(stream=io.BytesIO()))
     say(view.line(seen))
     if count is not None and seen.kept != count:

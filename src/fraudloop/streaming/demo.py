@@ -34,6 +34,7 @@ AHEAD = 1_500  # transactions that may be under way: far from what the broker fo
 LATEST = 8  # frauds that are shown
 ROWS = 20_000  # of the synthetic table, again and again
 LOOKED_AT_EVERY = 0.25  # seconds
+ANSWERS_WITHIN = 60.0  # seconds
 STUCK = 120.0  # seconds without a decision, while some are under way
 
 
@@ -146,10 +147,10 @@ def _broker() -> Iterator[Kafka]:
     """A broker within this process, with the topics."""
     holder = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "-", "log_level": 0})
     try:
-        found = holder.list_topics(timeout=30).brokers.values()
+        found = holder.list_topics(timeout=ANSWERS_WITHIN).brokers.values()
         settings = Kafka(servers=",".join(f"{each.host}:{each.port}" for each in found))
         for topic in (settings.transactions, settings.decisions, settings.dead):
-            holder.list_topics(topic, timeout=30)  # to ask for it makes it
+            holder.list_topics(topic, timeout=ANSWERS_WITHIN)  # to ask for it makes it
         yield settings
     finally:
         holder.close()

@@ -31,6 +31,7 @@ class Metrics:
     """The metrics of one process, which does one `step` of the stream."""
 
     def __init__(self, step: str) -> None:
+        self._step = step
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._messages = Counter(
@@ -39,27 +40,13 @@ class Metrics:
             ("step", "outcome"),
             registry=registry,
         )
-        self._size = Histogram(
-            "fraudloop_stream_batch_messages",
-            "Messages of a batch.",
-            ("step",),
-            buckets=SIZES,
-            registry=registry,
-        ).labels(step)
-        self._seconds = Histogram(
-            "fraudloop_stream_batch_seconds",
-            "From a batch's last message to its commit.",
-            ("step",),
-            buckets=SECONDS,
-            registry=registry,
-        ).labels(step)
-        self._age = Histogram(
-            "fraudloop_stream_age_seconds",
-            "How old the oldest message of a batch was at its commit.",
-            ("step",),
-            buckets=SECONDS,
-            registry=registry,
-        ).labels(step)
+        self._size = self._histogram("batch_messages", "Messages of a batch.", SIZES)
+        self._seconds = self._histogram(
+            "batch_seconds", "From a batch's last message to its commit.", SECONDS
+        )
+        self._age = self._histogram(
+            "age_seconds", "How old the oldest message of a batch was at its commit.", SECONDS
+        )
         self._lag = Gauge(
             "fraudloop_stream_lag",
             "Messages that are still to be read.",
@@ -87,6 +74,12 @@ class Metrics:
         self._step = step
         self._looked = 0.0
         self._partitions: set[int] = set()
+
+    def _histogram(self, name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
+        made = Histogram(
+            f"fraudloop_stream_{name}", what, ("step",), buckets=buckets, registry=self.registry
+        )
+        return made.labels(self._step)
 
     def did(self, seconds: float, oldest: float | None, **outcomes: int) -> None:
         """Count a batch: how long it took, when its oldest message was made, what became of all."""
