@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from fraudloop.errors import AlertError, LedgerError
 from fraudloop.ledger.ledger import Ledger
@@ -112,6 +112,12 @@ class Counted:
             ("channel", "how"),
             registry=registry,
         )
+        self.owed = Gauge(
+            "fraudloop_alerts_owed",
+            "Frauds that a channel has not told of yet.",
+            ("channel",),
+            registry=registry,
+        )
 
 
 @dataclass
@@ -173,6 +179,8 @@ class Teller:
                 now = self.clock()
                 if at_once or line.not_before is None or now >= line.not_before:
                     failed += not self._tell(line, now, at_once)
+                name = line.channel.name
+                self.counted.owed.labels(name).set(self.ledger.alerts.waiting(name))
         except LedgerError as error:
             if not self._ledger_away:
                 self.log("alerts wait for the ledger", level="warning", message=str(error))
