@@ -24,7 +24,7 @@ PARTS = {
     "KAFKA_IMAGE": "kafka",
     "S3_IMAGE": "versitygw",
     "PROMETHEUS_IMAGE": "prometheus",
-    "BASE": "mlflow",
+    "MLFLOW_BASE": "mlflow",
 }
 
 
@@ -39,7 +39,7 @@ def official() -> dict[str, str]:
     dockerfile = (ROOT / "deploy/platform/mlflow/Dockerfile").read_text(encoding="utf-8")
     based = re.search(r"^ARG BASE=(.+)$", dockerfile, re.MULTILINE)
     assert based is not None
-    return found | {"BASE": based[1]}
+    return found | {"MLFLOW_BASE": based[1]}
 
 
 def found_or_built(folder: Path, suffix: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The platform as `make up` starts it: every part real, but stand-ins where an image cannot be had."""
+"""The platform as `make up` starts it: each part real, or a stand-in where no image can be had."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytest_plugins = ("tests.engine",)
 SENT = 200
 PATIENCE = 240.0
 PORTS = ("API_PORT", "KAFKA_PORT", "MLFLOW_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
-# Grafana is in no registry that such a machine reaches: its dashboard's queries are run all the same.
+# No registry that is reached has Grafana: the queries of its dashboard are run all the same.
 OTHERWISE = "services: {grafana: {profiles: [elsewhere]}}\n"
 
 
@@ -133,11 +133,11 @@ def platform(
     )
     try:
         images |= found_or_built(folder, suffix)
-        here.environment.update({key: each for key, each in images.items() if key != "BASE"})
+        here.environment.update({key: each for key, each in images.items() if key != "MLFLOW_BASE"})
         project.run("scripts/image.sh", environment={"IMAGE": name})
         project.run(
             *("docker", "compose", "build", "--quiet", "mlflow"),
-            environment=here.environment | {"BASE": images["BASE"]},
+            environment=here.environment | {"MLFLOW_BASE": images["MLFLOW_BASE"]},
         )
         up = here.run("scripts/platform.sh", "up", check=False)
         if up.returncode:
