@@ -60,6 +60,19 @@ def test_what_one_sender_holds_no_other_gets_until_it_comes_back(ledger: Ledger)
     assert alerts.told(after_its_death, 5, NOON + HOLD, ["mail"]) == 5
 
 
+def test_of_more_than_can_be_held_the_riskiest_are(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fraudloop.ledger.alerts.HELD_AT_ONCE", 3)
+    ledger.keep(many(20), card=CARD, owe_alerts=True)
+    held = ledger.alerts.take("mail", NOON, HOLD)
+    assert held is not None
+    assert held.count == 3
+    assert ids([*ledger.alerts.riskiest(held, 9)]) == ["t-000019", "t-000018", "t-000017"]
+    assert ledger.alerts.told(held, 3, NOON, ["mail"]) == 3
+    assert ledger.alerts.waiting() == 1
+
+
 def test_an_alert_is_owed_until_every_channel_told_of_it(ledger: Ledger) -> None:
     alerts, both = ledger.alerts, ["mail", "webhook"]
     ledger.keep(many(20), card=CARD, owe_alerts=True)

@@ -1,6 +1,6 @@
 """Alerts that are owed: written with the decisions, gone only when every channel told of them.
 
-One sender at a time holds what a channel still owes, however much it is; it tells of it in one
+One sender at a time holds what a channel still owes, up to a bound; it tells of it in one
 message, and settles it by that message's id. A sender that dies with it loses nothing: after a
 while it is owed as before.
 """
@@ -21,6 +21,7 @@ from fraudloop.ledger.tables import alerts_owed as owed
 from fraudloop.ledger.tables import decisions
 
 STATEMENT_IDS = 1_000
+HELD_AT_ONCE = 100_000  # what a database settles well within a statement's time
 # The same for all who take, so that of two at once the second sees what the first did.
 _TAKING = select(func.pg_advisory_xact_lock(0x66726175))
 
@@ -36,7 +37,8 @@ class Alerts:
     def take(self, channel: str, now: datetime, hold: timedelta) -> Held | None:
         """All that this channel owes; nobody else gets it until it is settled, or `hold` ends.
 
-        None if nothing is owed, or another sender holds what this channel owes.
+        None if nothing is owed, or another sender holds what this channel owes. Of more than
+        `HELD_AT_ONCE` the riskiest are taken.
         """
         id = f"{channel}-{secrets.token_hex(8)}"
         held = and_(
@@ -49,9 +51,15 @@ class Alerts:
                 connection.execute(_TAKING)  # SQLite has one writer
             if connection.scalar(select(owed.c.decision_id).where(held).limit(1)) is not None:
                 return None
+            riskiest = (
+                select(owed.c.decision_id)
+                .where(_owes(channel), _free(now))
+                .order_by(owed.c.score.desc())
+                .limit(HELD_AT_ONCE)
+            )
             took = connection.execute(
                 update(owed)
-                .where(_owes(channel), _free(now))
+                .where(owed.c.decision_id.in_(riskiest), owed.c.told_at.is_(None))
                 .values(held_by=id, held_until=now + hold)
             )
         return Held(id, channel, took.rowcount) if took.rowcount else None
