@@ -32,7 +32,7 @@ predict: install ## Let the server of `make serve` decide payload.json
 	@$(in_venv) fraudloop predict --server http://127.0.0.1:$(or $(PORT),8080) ml/input/api/payload.json
 
 test: install ## Run every test this machine can run, and say which it cannot and why
-	@$(in_venv) python -m pytest
+	@$(in_venv) python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: install ## Lint and type-check everything
 	@$(in_venv) ruff check

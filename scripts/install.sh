@@ -5,6 +5,13 @@
 set -eu
 cd "$(dirname "$0")/.."
 categories='packages pipeline dev-packages'
+# Categories once installed stay: EXTRAS=spark adds what `--engine spark` needs.
+for extra in $(cat .venv/extras 2>/dev/null || true) ${EXTRAS-}; do
+    case " $categories " in
+    *" $extra "*) ;;
+    *) categories="$categories $extra" ;;
+    esac
+done
 locked=.venv/installed-from # where this .venv stands, its Python, the lock and categories it follows
 packaged=.venv/packaged-from # what the package was installed from
 
@@ -61,6 +68,7 @@ $lock" ]; then
     rm -f "$locked" "$packaged"
     insist scripts/pipenv.sh sync --categories "$categories"
     printf '%s\n%s\n' "$place" "$lock" >"$locked"
+    echo "${categories#packages pipeline dev-packages}" >.venv/extras
 fi
 
 if [ "$(cat "$packaged" 2>/dev/null)" != "$package" ] || ! .venv/bin/python -c 'import fraudloop' 2>/dev/null; then

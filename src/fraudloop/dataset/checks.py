@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from reprlib import repr as shown
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,15 @@ FRAUD = 1
 LEGITIMATE = 0
 
 
+@contextmanager
+def _pandera_hushed() -> Iterator[None]:
+    """Pandera loads PySpark where it is installed, which then complains of a new pandas."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PySpark does not yet", FutureWarning)
+        yield
+
+
+@_pandera_hushed()
 def schema(card: Card) -> pa.DataFrameSchema:
     """The pandera schema of a table as it is read, before its label is mapped to 0 and 1."""
     import pandera.pandas as pa
@@ -43,6 +54,7 @@ def schema(card: Card) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(columns, strict=False)
 
 
+@_pandera_hushed()
 def validate(table: pd.DataFrame, card: Card, where: Path) -> pd.DataFrame:
     """The table, once every value fits the card: its label 0 or 1, categories alike, times seconds.
 

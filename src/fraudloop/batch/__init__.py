@@ -1,0 +1,1 @@
+"""Files in, files out: decisions for more rows than memory holds."""

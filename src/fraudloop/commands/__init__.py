@@ -1,0 +1,1 @@
+"""Every command: parse, call one library function, print; a module for each subject."""

@@ -1,0 +1,1 @@
+"""The database of decisions, verdicts, users, drift reports, jobs and audit rows."""

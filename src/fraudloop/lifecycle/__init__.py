@@ -1,0 +1,1 @@
+"""Versions, promotion and rollback, retraining."""

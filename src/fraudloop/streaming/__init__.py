@@ -1,0 +1,1 @@
+"""Kafka in, Kafka out, ledger: every transaction decided once."""
