@@ -1,8 +1,10 @@
 #!/bin/sh
 # Starts the server on a free port, lets it decide ml/input/api/payload.json, prints the answer, stops it.
+# Usage: scripts/try_serving.sh [FOLDER], one that `fraudloop use` made instead of the project's own.
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PWD/.venv/bin:$PATH
+cd "${1:-.}"
 said=$(mktemp)
 server=''
 

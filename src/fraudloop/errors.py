@@ -47,3 +47,7 @@ class BundleError(FraudloopError):
 
 class UsersError(FraudloopError):
     """The users file is missing or broken, or a user cannot be added or removed."""
+
+
+class ProjectError(FraudloopError):
+    """A folder for a dataset card cannot be made ready."""
