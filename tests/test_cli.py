@@ -24,8 +24,8 @@ from fraudloop.model.scorer import Scorer
 from tests.fitted import ROOT, bundle_of, card, start_python, told
 
 COMMANDS = (
-    *("get-data", "preprocess", "train", "evaluate", "package", "tune"),
-    *("predict", "serve", "users"),
+    *("get-data", "preprocess", "train", "evaluate", "package", "use", "tune"),
+    *("predict", "payload", "serve", "users"),
 )
 USERS = ("add", "list", "remove")
 
