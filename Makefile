@@ -9,7 +9,7 @@ shell_scripts = $$(find . \( -name .venv -o -name .cache -o -name .git -o -name 
 
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install run serve predict test check bench bench-tune bench-serving image image-tar lock clean
+.PHONY: help install run serve predict batch test check bench bench-tune bench-serving image image-tar lock clean
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -21,7 +21,7 @@ ifdef CARD
 run: install
 	@$(in_venv) fraudloop use $(CARD) > /dev/null
 	@$(in_venv) && export PATH && cd runs/$(CARD) && dvc repro && fraudloop payload ml/input/api/payload.json
-	@scripts/try_serving.sh runs/$(CARD)
+	@scripts/try_serving.sh $(CARD)
 	@printf '%s\n' '' 'report       runs/$(CARD)/ml/output/$(CARD)/report.html' \
 		'model card   runs/$(CARD)/ml/output/$(CARD)/model-card.md' \
 		'metrics      runs/$(CARD)/ml/output/$(CARD)/metrics.json'
@@ -41,6 +41,9 @@ serve: ## Serve the model on http://127.0.0.1:8080 (PORT=…), in Docker where i
 predict: install ## Let the server of `make serve` decide payload.json
 	@$(in_venv) fraudloop predict --server http://127.0.0.1:$(or $(PORT),8080) ml/input/api/payload.json
 
+batch: ## Turn payload.json into response.json: in Docker where it answers (ENGINE=local: without)
+	@scripts/batch_predict/batch_predict.sh
+
 test: install ## Run every test this machine can run, and say which it cannot and why
 	@$(in_venv) python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
@@ -59,6 +62,9 @@ bench-tune: install ## Measure what ten minutes of `fraudloop tune` find from a 
 
 bench-serving: install ## Measure the server beside a bare one and other model servers (PEERS=no: without)
 	@$(in_venv) python bench/serving.py $(if $(filter no,$(PEERS)),,--peers)
+
+bench-ledger: install ## Measure keeping decisions in PostgreSQL beside a bare COPY, and in SQLite
+	@$(in_venv) python bench/ledger.py
 
 image: ## Build the image fraudloop:VERSION around the model (BASE=… takes another base image)
 	@scripts/image.sh
