@@ -49,6 +49,8 @@ class UsersError(FraudloopError):
     """The users file is missing or broken, or a user cannot be added or removed."""
 
 
+class ProjectError(FraudloopError):
+    """A folder for a dataset card cannot be made ready."""
 class LedgerError(FraudloopError):
     """The ledger cannot do what was asked; trying the same again will not help."""
 
