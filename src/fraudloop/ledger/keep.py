@@ -64,31 +64,35 @@ class PostgresKeeper:
         if lacking := rows.by_day(decisions).keys() - self._days:
             partitions.make(self._engine, lacking)
             self._days |= lacking
-        with self._engine.begin() as connection:
-            new = self._new(connection, decisions)
-            for day, group in rows.by_day(new).items():
-                statement = f"COPY {partitions.name_of(day)} ({_COLUMNS}) FROM STDIN"
-                with _copy(connection, statement) as copy:
-                    for chunk in rows.lines(group, card):
-                        copy.write(chunk)
-            if owe_alerts:
-                _owe(connection, new)
-        return len(new)
-
-    def _new(self, connection: Connection, decisions: Sequence[Decision]) -> Sequence[Decision]:
-        """Those whose ids were not there; now they are."""
         if not self._replaying:
             try:
-                with connection.begin_nested(), _copy(connection, _COPY_IDS) as copy:
-                    copy.write(rows.id_lines(decisions))
-                return decisions
+                with self._engine.begin() as connection:
+                    with _copy(connection, _COPY_IDS) as copy:
+                        copy.write(rows.id_lines(decisions))
+                    self._add(connection, decisions, card, owe_alerts)
+                return len(decisions)
             except Exception as error:
                 if not faults.is_known_already(error):
                     raise
         given = [each.id for each in decisions], [each.decided_at for each in decisions]
-        new = set(connection.exec_driver_sql(_NEW_IDS, given).scalars())
+        with self._engine.begin() as connection:
+            ids = set(connection.exec_driver_sql(_NEW_IDS, given).scalars())
+            new = [decision for decision in decisions if decision.id in ids]
+            self._add(connection, new, card, owe_alerts)
         self._replaying = len(new) < len(decisions)
-        return [decision for decision in decisions if decision.id in new]
+        return len(new)
+
+    def _add(
+        self, connection: Connection, new: Sequence[Decision], card: str, owe_alerts: bool
+    ) -> None:
+        """Write those whose ids are taken for them."""
+        for day, group in rows.by_day(new).items():
+            statement = f"COPY {partitions.name_of(day)} ({_COLUMNS}) FROM STDIN"
+            with _copy(connection, statement) as copy:
+                for chunk in rows.lines(group, card):
+                    copy.write(chunk)
+        if owe_alerts:
+            _owe(connection, new)
 
 
 @contextmanager

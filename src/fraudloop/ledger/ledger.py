@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, Select, select
 
 from fraudloop.errors import DataError, LedgerError, NoDecisionError
 from fraudloop.ledger import faults, migrate, place, rows, statements, verdicts
@@ -19,6 +19,7 @@ from fraudloop.ledger.jobs import Jobs
 from fraudloop.ledger.keep import PostgresKeeper, SqliteKeeper
 from fraudloop.ledger.records import (
     NEWEST,
+    RISKIEST,
     Decision,
     Filters,
     Judgement,
@@ -124,14 +125,20 @@ class Ledger:
         """Decisions that pass the filters, newest or riskiest first, from a key on."""
         if not 0 < limit <= MOST_ON_A_PAGE:
             raise DataError(f"a page of {limit} decisions: ask for 1 to {MOST_ON_A_PAGE:,}")
-        statement = statements.page(filters, order, after_key, limit + 1, self._dialect)
-        with faults.told(self.where), self._engine.begin() as connection:
-            found = [statements.kept(row) for row in connection.execute(statement)]
+        asked = (filters, order, after_key, limit + 1, self._dialect)
+        risky = order == RISKIEST  # an index has these; the rest is looked at if they are too few
+        found = self._read(statements.page(*asked, risky=risky))
+        if risky and len(found) <= limit:
+            found = self._read(statements.page(*asked))
         if len(found) <= limit:
             return Page(tuple(found), None)
         last = found[limit - 1].decision
         value = last.decided_at if order == NEWEST else last.score
         return Page(tuple(found[:limit]), statements.key_text(order, value, last.id))
+
+    def _read(self, statement: Select[Any]) -> list[Kept]:
+        with faults.told(self.where), self._engine.begin() as connection:
+            return [statements.kept(row) for row in connection.execute(statement)]
 
     def judge(self, id: str, true_value: int, by: str, why: str, at: datetime) -> Verdict:
         """Add a verdict on a decision; those before it stay."""

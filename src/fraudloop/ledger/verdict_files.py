@@ -15,7 +15,7 @@ from fraudloop.errors import DataError
 from fraudloop.ledger.ledger import Ledger
 from fraudloop.ledger.records import Judgement
 
-AT_ONCE = 500
+AT_ONCE = 200
 TOLD = 20
 _CALLED = {"id": "id", "true_value": "true value", "by": "name of who judged", "why": "reason"}
 _LONGEST_LINE = 1_000_000
@@ -50,19 +50,22 @@ def import_verdicts(
     lines = _lines(path)
     while some := list(islice(lines, AT_ONCE)):
         asked: list[tuple[int, Judgement]] = []
+        wrong: list[tuple[int, str]] = []
         for number, fields in some:
             try:
                 asked.append((number, _judgement(fields, defaults)))
             except DataError as error:
-                said.refuse(number, str(error))
+                wrong.append((number, str(error)))
         answers = ledger.judge_all([judgement for _, judgement in asked])
         for (number, _), answer in zip(asked, answers, strict=True):
             if answer is None:
                 said.known += 1
             elif isinstance(answer, Exception):
-                said.refuse(number, str(answer))
+                wrong.append((number, str(answer)))
             else:
                 said.added += 1
+        for number, reason in sorted(wrong):
+            said.refuse(number, reason)
     return said
 
 
