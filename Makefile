@@ -17,13 +17,23 @@ help: ## List what there is
 install: ## Install what Pipfile.lock pins into .venv (PYTHON=… takes that Python)
 	@scripts/install.sh
 
-run: install ## Run the pipeline, serve payload.json once, say where the results are
+ifdef CARD
+run: install
+	@$(in_venv) fraudloop use $(CARD) > /dev/null
+	@$(in_venv) && export PATH && cd runs/$(CARD) && dvc repro && fraudloop payload ml/input/api/payload.json
+	@scripts/try_serving.sh $(CARD)
+	@printf '%s\n' '' 'report       runs/$(CARD)/ml/output/$(CARD)/report.html' \
+		'model card   runs/$(CARD)/ml/output/$(CARD)/model-card.md' \
+		'metrics      runs/$(CARD)/ml/output/$(CARD)/metrics.json'
+else
+run: install ## Run the pipeline, serve payload.json once, say where the results are (CARD=…: on another card)
 	@test -e .git || grep -qs no_scm .dvc/config.local || $(in_venv) dvc config --local core.no_scm true
 	@$(in_venv) dvc repro
 	@scripts/try_serving.sh
 	@printf '%s\n' '' 'report       $(output)/report.html' 'model card   $(output)/model-card.md' \
 		'metrics      $(output)/metrics.json' 'plots        $(output)/plots/' \
 		'data report  $(output)/data-report.json'
+endif
 
 serve: ## Serve the model on http://127.0.0.1:8080 (PORT=…), in Docker where it answers (ENGINE=local: without)
 	@scripts/serve.sh
@@ -53,8 +63,12 @@ bench-tune: install ## Measure what ten minutes of `fraudloop tune` find from a 
 bench-serving: install ## Measure the server beside a bare one and other model servers (PEERS=no: without)
 	@$(in_venv) python bench/serving.py $(if $(filter no,$(PEERS)),,--peers)
 
+bench-promotion: install ## Measure how soon a promotion decides on every server, under load
+	@PYTHONPATH=src:. $(in_venv) python bench/promotion.py
+
 bench-ledger: install ## Measure keeping decisions in PostgreSQL beside a bare COPY, and in SQLite
 	@$(in_venv) python bench/ledger.py
+
 bench-batch: install ## Measure `fraudloop batch` beside reading and writing alone
 	@$(in_venv) python bench/batch.py
 

@@ -61,6 +61,10 @@ class RegistryConflictError(RegistryError):
     """Somebody else was first, or there is nothing to change."""
 
 
+class ProjectError(FraudloopError):
+    """A folder for a dataset card cannot be made ready."""
+
+
 class LedgerError(FraudloopError):
     """The ledger cannot do what was asked; trying the same again will not help."""
 
