@@ -1,0 +1,116 @@
+"""Whether a model gives two tables different scores, or other predictions: drift as it sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudloop.dataset.card import CATEGORICAL, Card, Column, as_text
+from fraudloop.dataset.features import LARGEST, encode
+from fraudloop.dataset.records import needed
+from fraudloop.errors import DataError
+from fraudloop.model.scorer import Scorer
+from fraudloop.monitoring.drift import Compared, numeric, share
+from fraudloop.monitoring.shapes import Shape, histogram
+from fraudloop.monitoring.tables import Numbers, number_of
+from fraudloop.params import Drift
+
+SCORE, PREDICTION = "score", "prediction"
+AT_ONCE = 100_000  # rows: a feature matrix of all would be as large as the table again
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a model makes of a table: the log-odds of rows it can score, and how many are alerts."""
+
+    log_odds: NDArray[np.float64]
+    alerts: int
+    left_out: int
+
+
+def judged(scorer: Scorer, table: Any) -> Judged:
+    """Score the rows of an Arrow table in which every value is there and fits the card."""
+    card = scorer.bundle.manifest.card
+    parts = [_part(scorer, card, table.slice(at, AT_ONCE)) for at in range(0, len(table), AT_ONCE)]
+    return Judged(
+        np.concatenate([log_odds for log_odds, _ in parts]),
+        sum(alerts for _, alerts in parts),
+        len(table) - sum(len(log_odds) for log_odds, _ in parts),
+    )
+
+
+def compared(reference: Judged, current: Judged, settings: Drift) -> tuple[Compared, Compared]:
+    """Test scores, by their log-odds, with Welch's t, and predictions as two proportions."""
+    effects, least = settings.effects, settings.minimum_rows
+    before, now = Numbers(reference.log_odds), Numbers(current.log_odds)
+    shares = [(each.alerts, len(each.log_odds)) for each in (reference, current)]
+    notes = ()
+    if reference.left_out or current.left_out:
+        notes = (
+            f"rows that cannot be scored, with a missing or unknown value: {reference.left_out:,} "
+            f"before, {current.left_out:,} now",
+        )
+    alerts = [hits / max(rows, 1) for hits, rows in shares]
+    shape = Shape(
+        reference=(round(1 - alerts[0], 6), round(alerts[0], 6)),
+        current=(round(1 - alerts[1], 6), round(alerts[1], 6)),
+        labels=("legitimate", "alert"),
+    )
+    return (
+        Compared(
+            SCORE,
+            SCORE,
+            (numeric("log-odds of the score", before, now, effects.score, least),),
+            histogram(before, now),
+            notes,
+        ),
+        Compared(
+            PREDICTION,
+            PREDICTION,
+            (share("share of alerts", shares[0], shares[1], effects.prediction, least),),
+            shape,
+            notes,
+        ),
+    )
+
+
+def _part(scorer: Scorer, card: Card, table: Any) -> tuple[NDArray[np.float64], int]:
+    good = np.ones(len(table), dtype=bool)
+    columns = {}
+    for name, column in needed(card).items():
+        if name not in table.column_names:
+            raise DataError(
+                f"no column {name!r}, which the model needs: name a file that has it, or leave "
+                "--bundle out"
+            )
+        columns[name], fits = _values(table.column(name), column)
+        good &= fits
+    if not good.any():
+        return np.empty(0), 0
+    features = encode(card, {name: values[good] for name, values in columns.items()})
+    log_odds = scorer.log_odds(features)
+    scores = scorer.bundle.manifest.calibration.scores(log_odds)
+    return log_odds, int(scorer.predictions(scores).sum())
+
+
+def _values(column: Any, card_column: Column) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """A column's values as the features are made from, and which of them can be."""
+    import pyarrow as pa
+
+    text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if not text and card_column.kind not in CATEGORICAL:
+        numbers = column.to_numpy().astype(np.float64)
+        return numbers, np.abs(numbers) <= LARGEST
+    encoded = column.combine_chunks().dictionary_encode()
+    places = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)
+    different = [*encoded.dictionary.to_pylist(), None]
+    if card_column.kind not in CATEGORICAL:
+        read = np.array([number_of(each) for each in different], dtype=np.float64)
+        return read[places], (np.abs(read) <= LARGEST)[places]
+    known = set(map(as_text, card_column.categories))
+    texts = np.array(["" if each is None else as_text(each) for each in different], dtype=object)
+    fits = np.array([each in known for each in texts], dtype=bool)
+    return texts[places], fits[places]
