@@ -98,9 +98,7 @@ class Welch:
         t = moved / math.sqrt(first + second)
         # By shares, so that variances near the smallest or largest float do no harm.
         share = first / (first + second)
-        freedom = 1 / (
-            share**2 / (reference.rows - 1) + (1 - share) ** 2 / (current.rows - 1)
-        )
+        freedom = 1 / (share**2 / (reference.rows - 1) + (1 - share) ** 2 / (current.rows - 1))
         spread = math.sqrt(reference.variance / 2 + current.variance / 2)
         return Tested(t, both_tails_of_t(t, freedom), moved / spread)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
@@ -247,22 +248,21 @@ def _gaps(column: Column, before: Held, now: Held, settings: Drift) -> Iterator[
 
 def _notes(before: Held, now: Held) -> Iterator[str]:
     if before.missing or now.missing:
-        yield f"missing in {_of(before.missing, before.rows)} before, {_of(now.missing, now.rows)} now"
+        yield f"missing in {_both(before.missing, before.rows, now.missing, now.rows)}"
     if before.unknown or now.unknown:
-        named = ""
-        if isinstance(now, Categories) and now.others:
-            first = list(now.others)[:MOST_NAMED]
-            more = f" and {len(now.others) - len(first)} more" if len(now.others) > len(first) else ""
-            named = f" ({', '.join(repr(each) for each in first)}{more})"
         what = "unknown to the card" if isinstance(now, Categories) else "no number"
-        yield (
-            f"{what} in {_of(before.unknown, before.rows)} before, "
-            f"{_of(now.unknown, now.rows)} now{named}"
-        )
+        others = list(now.others) if isinstance(now, Categories) else []
+        named = f" ({_first(others)})" if others else ""
+        yield f"{what} in {_both(before.unknown, before.rows, now.unknown, now.rows)}{named}"
 
 
-def _of(part: int, rows: int) -> str:
-    return f"{part:,} of {rows:,} rows"
+def _both(before: int, rows: int, now: int, of: int) -> str:
+    return f"{before:,} of {rows:,} rows before, {now:,} of {of:,} now"
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(shown(name) for name in names[:MOST_NAMED]) + more
 
 
 def _too_few(rows: tuple[int, int], minimum: int) -> str:
@@ -277,7 +277,11 @@ def _too_few(rows: tuple[int, int], minimum: int) -> str:
 
 
 def _constant(before: str, now: str) -> str:
-    return f"always {before}, before and now" if before == now else f"always {before} before, {now} now"
+    return (
+        f"always {before}, before and now"
+        if before == now
+        else f"always {before} before, {now} now"
+    )
 
 
 def _one_category(column: Column, before: Categories, now: Categories) -> str:
@@ -293,9 +297,7 @@ def _one_category(column: Column, before: Categories, now: Categories) -> str:
 
 def _decided(made: list[Compared], settings: Drift) -> tuple[Compared, ...]:
     """Correct all p-values together, and say of each check whether it is a finding."""
-    p = [
-        check.found.p for each in made for check in each.checks if check.found is not None
-    ]
+    p = [check.found.p for each in made for check in each.checks if check.found is not None]
     values = iter(corrected(p, settings.correction))
 
     def decided(check: Check) -> Check:

@@ -9,7 +9,6 @@ from typing import Any
 from fraudloop.monitoring.drift import Check, Compared, Comparison
 
 FORMAT = 1
-MOST_NAMED = 6
 TINIEST = 1e-300
 
 
@@ -63,20 +62,18 @@ def verdict(comparison: Comparison) -> str:
         unsaid = sum(all(check.found is None for check in each.checks) for each in columns)
         but = f" Of {_columns(unsaid)} nothing can be said." if unsaid else ""
         return f"No drift: none of {largest} found a change that is both certain and large.{but}"
-    within = [name for name in drifted if any(name == each.name for each in columns)]
     first = next(each for each in comparison.compared if each.name == drifted[0])
-    check = max(
-        (each for each in first.checks if each.drifted),
-        key=lambda each: 0.0 if each.found is None else abs(each.found.effect),
-    )
-    beside = [name for name in drifted if name not in within]
-    parts = []
-    if within:
-        parts.append(f"{len(within)} of {_columns(len(columns))} {_has(within)} changed")
+    check = max((each for each in first.checks if each.drifted), key=_size)
+    within = [each.name for each in columns if each.drifted]
+    beside = " and ".join(f"the {each.name}s" for each in comparison.scores if each.drifted)
+    changed = f"{len(within)} of {_columns(len(columns))} {_has(within)} changed"
     if beside:
-        parts.append(f"{' and '.join(f'the {name}s' for name in beside)} with them" if within else
-                     f"the model's {' and '.join(f'{name}s' for name in beside)} have changed")
-    return f"Drift: {', '.join(parts)}, most of all {first.name} ({said(check)})."
+        changed = f"{changed}, and {beside}" if within else f"{beside} have changed, but no column"
+    return f"Drift: {changed}; most of all {first.name} ({said(check)})."
+
+
+def _size(check: Check) -> float:
+    return 0.0 if check.found is None else abs(check.found.effect)
 
 
 def said(check: Check) -> str:

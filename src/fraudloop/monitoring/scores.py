@@ -47,7 +47,7 @@ def compared(reference: Judged, current: Judged, settings: Drift) -> tuple[Compa
     effects, least = settings.effects, settings.minimum_rows
     before, now = Numbers(reference.log_odds), Numbers(current.log_odds)
     shares = [(each.alerts, len(each.log_odds)) for each in (reference, current)]
-    notes = ()
+    notes: tuple[str, ...] = ()
     if reference.left_out or current.left_out:
         notes = (
             f"rows that cannot be scored, with a missing or unknown value: {reference.left_out:,} "

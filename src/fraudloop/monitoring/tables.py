@@ -1,4 +1,4 @@
-"""What a file holds of each column, gaps and strangers counted: nothing that drift must see is refused.
+"""What a file holds of each column: gaps and strangers are counted, not refused.
 
 Training's reader stops at the first value that does not fit the card. Here such values are what is
 looked for: a missing value, a category that the card does not know, a text where numbers were.
@@ -224,15 +224,13 @@ def _finite(values: NDArray[np.float64], missing: int, unknown: int = 0) -> Numb
     """Take out what is no number: NaN is missing, what no model could take is unknown."""
     # The sum of numbers is one, unless one of them isn't: most columns are done by that alone.
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum()) and values.max(initial=0) <= LARGEST:
-            if values.min(initial=0) >= -LARGEST:
-                return Numbers(values, missing, unknown)
+        largest = max(values.max(initial=0), -values.min(initial=0))
+        if np.isfinite(values.sum()) and largest <= LARGEST:
+            return Numbers(values, missing, unknown)
         gaps = np.isnan(values)
         good = np.abs(values) <= LARGEST
     gone = int(gaps.sum())
-    return Numbers(
-        values[good], missing + gone, unknown + len(values) - gone - int(good.sum())
-    )
+    return Numbers(values[good], missing + gone, unknown + len(values) - gone - int(good.sum()))
 
 
 def _numbers_of_texts(column: Any) -> Numbers:
@@ -265,7 +263,9 @@ def _categories(column: Any, card_column: Column) -> Categories:
             missing += count
         else:
             others[text] = others.get(text, 0) + count
-    return Categories(counts, missing, dict(sorted(others.items(), key=lambda each: (-each[1], each[0]))))
+    return Categories(
+        counts, missing, dict(sorted(others.items(), key=lambda each: (-each[1], each[0])))
+    )
 
 
 def _counted(column: Any) -> list[tuple[Any, int]]:
