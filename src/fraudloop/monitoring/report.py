@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,9 +82,11 @@ def said(check: Check) -> str:
     found = check.found
     if found is None:
         return check.note
+    about = "" if check.about == "values" else f"{check.about}: "
+    if not math.isfinite(found.effect):
+        return f"{about}{check.note}"
     p = check.p_corrected if check.p_corrected is not None else found.p
     small = "p < 1e-300" if p < TINIEST else f"p {p:.2g}"
-    about = "" if check.about == "values" else f"{check.about}: "
     return f"{about}{check.effect_name} {found.effect:.2f}, {small} after correction"
 
 
