@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]  # untyped library
+import psutil
 from pipeline import BIN, ROOT
 from serving_load import HOST, LoadError, connected, exchange, get
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from types import ModuleType
 
-import psutil  # type: ignore[import-untyped]  # untyped library
+import psutil
 import pytest
 
 from tests.fitted import ROOT
