@@ -25,7 +25,7 @@ from fraudloop.monitoring.detectors import (
     corrected,
 )
 from fraudloop.monitoring.shapes import Shape, shape_of
-from fraudloop.monitoring.tables import Categories, Held, Numbers, tested
+from fraudloop.monitoring.tables import Categories, Held, Numbers, labels, tested
 from fraudloop.params import Drift
 
 # The chi-square distribution is one of many rows: where fewer are expected, categories go together.
@@ -291,7 +291,7 @@ def _one_category(column: Column, before: Categories, now: Categories) -> str:
     only = [np.flatnonzero(each.counts) for each in (before, now)]
     if any(len(each) != 1 for each in only):
         return ""
-    names = [str(column.categories[each[0]]) for each in only]
+    names = [labels(column)[each[0]] for each in only]
     return _constant(names[0], names[1])
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.dataset.card import Card, Column, Kind, as_text
+from fraudloop.dataset.card import Card, Column, Kind
+from fraudloop.dataset.words import as_text
 from fraudloop.errors import DataError
 from fraudloop.monitoring.tables import tested
 

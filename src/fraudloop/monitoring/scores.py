@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.dataset.card import CATEGORICAL, Card, Column, as_text
+from fraudloop.dataset import buckets
+from fraudloop.dataset.card import Card, Column
 from fraudloop.dataset.features import LARGEST, encode
 from fraudloop.dataset.records import needed
+from fraudloop.dataset.times import is_moment, seconds_of
+from fraudloop.dataset.words import as_text
 from fraudloop.errors import DataError
 from fraudloop.model.scorer import Scorer
 from fraudloop.monitoring.drift import Compared, numeric, share
 from fraudloop.monitoring.shapes import Shape, histogram
-from fraudloop.monitoring.tables import Numbers, number_of
+from fraudloop.monitoring.tables import Numbers, labels, number_of
 from fraudloop.params import Drift
 
 SCORE, PREDICTION = "score", "prediction"
@@ -101,16 +104,31 @@ def _values(column: Any, card_column: Column) -> tuple[NDArray[Any], NDArray[np.
     import pyarrow as pa
 
     text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    if not text and card_column.kind not in CATEGORICAL:
+    if not text and card_column.is_number:
         numbers = column.to_numpy().astype(np.float64)
         return numbers, np.abs(numbers) <= LARGEST
+    # Each different value is looked at once.
     encoded = column.combine_chunks().dictionary_encode()
     places = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)
-    different = [*encoded.dictionary.to_pylist(), None]
-    if card_column.kind not in CATEGORICAL:
-        read = np.array([number_of(each) for each in different], dtype=np.float64)
-        return read[places], (np.abs(read) <= LARGEST)[places]
-    known = set(map(as_text, card_column.categories))
-    texts = np.array(["" if each is None else as_text(each) for each in different], dtype=object)
-    fits = np.array([each in known for each in texts], dtype=bool)
-    return texts[places], fits[places]
+    read, fits = _different([*encoded.dictionary.to_pylist(), None], card_column)
+    return read[places], fits[places]
+
+
+def _different(values: list[Any], column: Column) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    if column.is_number:
+        numbers = np.array([number_of(each) for each in values], dtype=np.float64)
+        return numbers, np.abs(numbers) <= LARGEST
+    if column.is_dated:
+        texts = ["" if each is None else str(each).replace("T", " ") for each in values]
+        good = np.array([is_moment(text, column.written) for text in texts], dtype=bool)
+        seconds = np.zeros(len(texts))
+        if good.any():
+            seconds[good] = seconds_of(np.array(texts, dtype=object)[good], column.written)
+        return seconds, good
+    words = np.array(["" if each is None else as_text(each) for each in values], dtype=object)
+    if column.is_open:
+        fits = [buckets.problem(word) is None for word in words]
+    else:
+        known = set(labels(column))
+        fits = [word in known for word in words]
+    return words, np.array(fits, dtype=bool)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.dataset.card import Column, as_text
+from fraudloop.dataset.card import Column
+from fraudloop.monitoring import tables
 from fraudloop.monitoring.detectors import AT_ONCE
 from fraudloop.monitoring.tables import Categories, Held, Numbers
 
@@ -101,7 +102,7 @@ def _shares(values: NDArray[np.float64], edges: NDArray[np.float64]) -> tuple[fl
 
 def _bars(column: Column, before: Categories, now: Categories) -> Shape:
     """The largest categories in the card's order; what else there is goes together at the end."""
-    labels = [as_text(category) for category in column.categories]
+    labels = tables.labels(column)
     shares = [each.counts / max(each.known + each.unknown, 1) for each in (before, now)]
     order = np.arange(len(labels))
     if len(labels) > MOST_BARS:

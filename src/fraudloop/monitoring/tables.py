@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.dataset.card import CATEGORICAL, Card, Column, Kind, as_text
+from fraudloop.dataset import buckets
+from fraudloop.dataset.card import Card, Column, Kind
 from fraudloop.dataset.features import LARGEST
+from fraudloop.dataset.words import as_text
 from fraudloop.errors import DataError
 from fraudloop.monitoring.detectors import Moments
 
@@ -47,7 +49,10 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Categories:
-    """A categorical column: how many rows each category of the card has; what others there are."""
+    """A categorical column: how many rows each category of the card has; what others there are.
+
+    Words that are too many to be listed are counted by the bucket that the model sees them in.
+    """
 
     counts: NDArray[np.int64]
     missing: int
@@ -169,8 +174,7 @@ def _read_csv(path: Path, card: Card) -> Any:
     import pyarrow as pa
     from pyarrow import csv
 
-    numeric = [name for name, column in card.columns.items() if column.kind not in CATEGORICAL]
-    numeric = [name for name in numeric if card.columns[name].kind is Kind.NUMERIC]
+    numeric = [name for name, column in card.columns.items() if column.is_number]
     texts = [name for name in card.columns if name not in numeric]
 
     def as_it_is(numbers: Any) -> Any:
@@ -250,22 +254,30 @@ def _numbers_of_texts(column: Any) -> Numbers:
     return _finite(numbers, missing, unknown)
 
 
+def labels(column: Column) -> list[str]:
+    """What the categories of a column are called, in the order of its counts."""
+    if column.buckets is not None:
+        return [f"bucket {place}" for place in range(column.buckets)]
+    return [as_text(category) for category in column.categories]
+
+
 def _categories(column: Any, card_column: Column) -> Categories:
-    places = {as_text(category): code for code, category in enumerate(card_column.categories)}
+    places = {label: place for place, label in enumerate(labels(card_column))}
     counts = np.zeros(len(places), dtype=np.int64)
     others: dict[str, int] = {}
     missing = 0
     for value, count in _counted(column):
-        text = None if value is None or value != value else as_text(value)
-        if text in places:
-            counts[places[text]] += count
-        elif not text:
+        text = "" if value is None or value != value else as_text(value)
+        if not text and text not in places:
             missing += count
+        elif card_column.buckets is not None:
+            counts[buckets.bucket(text, card_column.buckets)] += count
+        elif text in places:
+            counts[places[text]] += count
         else:
             others[text] = others.get(text, 0) + count
-    return Categories(
-        counts, missing, dict(sorted(others.items(), key=lambda each: (-each[1], each[0])))
-    )
+    most_first = sorted(others.items(), key=lambda each: (-each[1], each[0]))
+    return Categories(counts, missing, dict(most_first))
 
 
 def _counted(column: Any) -> list[tuple[Any, int]]:
