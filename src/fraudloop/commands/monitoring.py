@@ -49,3 +49,29 @@ def drift(
         say(f"{out / comparing.PAGE}, {out / comparing.JSON}")
     if made["drift"]:
         raise typer.Exit(FOUND)
+
+
+@app.command(rich_help_panel=LOOP)
+def insert(
+    out: Annotated[Path, typer.Argument(help="A folder for the rows, and what was done to them.")],
+    card: Annotated[
+        str | None, typer.Option(help="A dataset card's id; the bundle's own if left out.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="A CSV to draw from; the card's stand-in if left out.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=2, help="How many to draw.")] = 12_000,
+    shifted: Annotated[int, typer.Option(min=1, help="How many of them to shift.")] = 2_000,
+    columns: Annotated[int, typer.Option(min=1, help="In how many columns.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed shifts the same.")] = 0,
+) -> None:
+    """Make rows of which the last are significantly shifted, and say in which columns."""
+    from fraudloop.monitoring import comparing, inserter, inserting
+
+    chosen = comparing.card_of(card, None, read_params())
+    table = inserting.rows_of(chosen, source, seed)
+    made = inserter.insert(chosen, table, rows=rows, shifted=shifted, columns=columns, seed=seed)
+    inserting.write(out, made, chosen, {"seed": seed, "synthetic": source is None})
+    for name, change in made.changes.items():
+        typer.echo(f"{name}: {change}")
+    say(f"{out / inserting.ALL}: {rows:,} rows, the last {shifted:,} shifted")

@@ -16,6 +16,7 @@ from fraudloop.model import manifest as manifests
 from fraudloop.model.bundle import Bundle
 from fraudloop.monitoring import tables
 from fraudloop.monitoring.drift import Comparison, compare
+from fraudloop.monitoring.inserting import CHANGES
 from fraudloop.monitoring.pages import drift_page
 from fraudloop.monitoring.report import About, report_of
 from fraudloop.params import Params
@@ -111,9 +112,11 @@ def _scored(bundle: Bundle, read: list[Any], params: Params) -> tuple[Compared, 
 
 
 def _known_synthetic(asked: Asked, bundle: Bundle | None, params: Params) -> bool:
-    """What is known without being told: the model's data, or the pipeline's own file."""
+    """What is known without being told: of the model's data, the pipeline's file, made rows."""
     if bundle is not None and bundle.manifest.synthetic:
         return True
-    own = params.paths.raw.resolve()
-    ours = own in (asked.reference.resolve(), asked.current.resolve())
+    compared = (asked.reference, asked.current)
+    if any((path.parent / CHANGES).is_file() for path in compared):
+        return True
+    ours = params.paths.raw.resolve() in [path.resolve() for path in compared]
     return ours and params.data.source == "synthetic"

@@ -167,7 +167,7 @@ def _read_parquet(path: Path) -> Any:
     try:
         return parquet.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, "Parquet file", error) from error
+        raise unreadable(path, "Parquet file", error) from error
 
 
 def _read_csv(path: Path, card: Card) -> Any:
@@ -194,10 +194,11 @@ def _read_csv(path: Path, card: Card) -> Any:
         except pa.ArrowInvalid:  # some number is none: take all as text, and count it below
             return as_it_is(pa.string())
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, "CSV", error) from error
+        raise unreadable(path, "CSV", error) from error
 
 
-def _unreadable(path: Path, what: str, error: Exception) -> DataError:
+def unreadable(path: Path, what: str, error: Exception) -> DataError:
+    """What is said of a file that is not what its name says."""
     reason = " ".join(str(error).split())
     return DataError(f"{path} is not a {what} that can be read ({reason}): save it anew")
 
