@@ -25,9 +25,10 @@ from tests.fitted import ROOT, bundle_of, card, start_python, told
 
 COMMANDS = (
     *("get-data", "preprocess", "train", "evaluate", "package", "tune"),
-    *("predict", "serve", "users"),
+    *("predict", "serve", "ledger", "users"),
 )
 USERS = ("add", "list", "remove")
+LEDGER = ("migrate",)
 
 
 @pytest.fixture
@@ -72,7 +73,12 @@ def test_the_commands_are_those_of_the_contract_as_far_as_they_are_built() -> No
 
 
 @pytest.mark.parametrize(
-    "command", [(), *((name,) for name in COMMANDS), *(("users", name) for name in USERS)]
+    "command",
+    [
+        *((), *((name,) for name in COMMANDS)),
+        *(("users", name) for name in USERS),
+        *(("ledger", name) for name in LEDGER),
+    ],
 )
 def test_every_command_has_help(
     command: tuple[str, ...],
@@ -83,7 +89,7 @@ def test_every_command_has_help(
     out, err = capsys.readouterr()
     assert err == ""
     assert " ".join(["fraudloop", *command]) in out
-    listed = {(): COMMANDS, ("users",): USERS}.get(command, command)
+    listed = {(): COMMANDS, ("users",): USERS, ("ledger",): LEDGER}.get(command, command)
     assert all(name in out for name in listed)
 
 

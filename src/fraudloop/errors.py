@@ -47,3 +47,23 @@ class BundleError(FraudloopError):
 
 class UsersError(FraudloopError):
     """The users file is missing or broken, or a user cannot be added or removed."""
+
+
+class LedgerError(FraudloopError):
+    """The ledger cannot do what was asked; trying the same again will not help."""
+
+
+class LedgerAwayError(LedgerError):
+    """The ledger cannot be reached or is too busy now: the same may succeed later."""
+
+
+class NoDecisionError(LedgerError):
+    """There is no decision of that id in the ledger."""
+
+
+class OpenJobError(LedgerError):
+    """A job of the same lane is still open; `job` is its id."""
+
+    def __init__(self, sentence: str, job: str) -> None:
+        super().__init__(sentence)
+        self.job = job

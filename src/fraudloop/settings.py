@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
@@ -150,3 +150,21 @@ def let_idle_threads_sleep() -> None:
     before the first library that uses OpenMP is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What the environment says of the ledger; its address may hold a password: it is not shown.
+
+    >>> Keeping.read({}).url
+    'sqlite:///ledger.db'
+    >>> Keeping.read({"LEDGER_URL": "postgresql://f:secret@db/f"})
+    Keeping()
+    """
+
+    url: str = field(default="sqlite:///ledger.db", repr=False)
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Keeping:
+        """Read the settings; what is empty counts as not said."""
+        return cls(url=environment.get("LEDGER_URL", "").strip() or cls.url)

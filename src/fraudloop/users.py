@@ -105,15 +105,29 @@ def load(path: Path) -> dict[str, User]:
     return _users(_text(path), path)
 
 
-def add(path: Path, name: str, password: str, roles: Iterable[str]) -> None:
-    """Add a user to the file, which is made if there is none."""
+def made(name: str, password: str, roles: Iterable[str]) -> User:
+    """A user with a name, a password and roles that can be; the password is only hashed."""
     if not can_be_a_name(name):
         raise UsersError(f"{name[:64]!r} cannot be a user's name: {_NAME_RULE}")
     _refuse_weak(password)
-    held = tuple(sorted({_role(role) for role in roles}))
+    held = frozenset(_role(role) for role in roles)
     if not held:
         raise UsersError(f"{name} would be without a role: take one or more of {', '.join(Role)}")
-    entry = _Entry(password=hashed(password), roles=held)
+    return User(name, hashed(password), held)
+
+
+def is_our_hash(password_hash: str) -> bool:
+    """Whether it is an argon2id hash of our cost.
+
+    Another cost would tell known users from unknown ones by time, or take more memory.
+    """
+    return _HASH.fullmatch(password_hash) is not None
+
+
+def add(path: Path, name: str, password: str, roles: Iterable[str]) -> None:
+    """Add a user to the file, which is made if there is none."""
+    user = made(name, password, roles)
+    entry = _Entry(password=user.password_hash, roles=tuple(sorted(user.roles)))
     path.parent.mkdir(parents=True, exist_ok=True)
     with _changing(path) as entries:
         if name in entries:
@@ -172,8 +186,7 @@ def _possible_name(name: str) -> str:
 
 
 def _our_hash(password_hash: str) -> str:
-    # Of one cost only: another would tell known users from unknown ones, or take more memory.
-    if not _HASH.fullmatch(password_hash):
+    if not is_our_hash(password_hash):
         raise ValueError("not an argon2id hash of ours: make it with `fraudloop users add`")
     return password_hash
 

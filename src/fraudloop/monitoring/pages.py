@@ -23,6 +23,37 @@ def drift_page(report: Mapping[str, Any]) -> str:
     return _filled("drift.html.j2", report=report, every=every, steady=steady)
 
 
+def outcomes_page(report: Mapping[str, Any]) -> str:
+    """The page of outcomes, as `outcomes` reports them."""
+    from fraudloop.monitoring.outcomes import SHOWN, sentence
+    from fraudloop.training.figures import ABOUT
+
+    weeks = report["weeks"]
+    last = weeks[-1]["model_version"] if weeks else None
+    nothing = {"low": None, "high": None}
+    points = {
+        name: [
+            {
+                "label": week["week"].partition("-")[2],
+                "value": week["figures"].get(name),
+                **week["interval"].get(name, nothing),
+            }
+            for week in weeks
+        ]
+        for name in SHOWN
+    }
+    return _filled(
+        "outcomes.html.j2",
+        report=report,
+        shown=SHOWN,
+        about=ABOUT,
+        points=points,
+        promised=report["promised"].get(last, {}),
+        worse={fault["figure"] for week in weeks for fault in week["broken"]},
+        sentence=sentence,
+    )
+
+
 def small(p: float | None) -> str:
     """A p-value as people read it.
 
