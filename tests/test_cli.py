@@ -25,7 +25,9 @@ from tests.fitted import ROOT, bundle_of, card, start_python, told
 
 COMMANDS = (
     *("get-data", "preprocess", "train", "evaluate", "package", "tune"),
-    *("predict", "serve", "ledger", "users"),
+    *("predict", "serve"),
+    *("drift", "drift-reports", "outcomes", "insert"),
+    *("ledger", "users"),
 )
 USERS = ("add", "list", "remove")
 LEDGER = ("migrate",)

@@ -82,9 +82,9 @@ def test_a_value_that_the_card_does_not_know_is_named() -> None:
         insert(card(), strange, columns=5, seed=1)
 
 
-@pytest.mark.parametrize("changes", [{"shifted": 300}, {"columns": 0}, {"columns": 21}])
+@pytest.mark.parametrize(("shifted", "columns"), [(300, 6), (100, 0), (100, 21)])
 def test_what_cannot_be_shifted_is_refused(
-    german: tuple[Card, dict[str, Any]], changes: dict[str, int]
+    german: tuple[Card, dict[str, Any]], shifted: int, columns: int
 ) -> None:
     with pytest.raises(DataError, match="cannot be shifted"):
-        insert(*german, **({"rows": 300, "shifted": 100} | changes))
+        insert(*german, rows=300, shifted=shifted, columns=columns)

@@ -71,4 +71,4 @@ def test_more_frauds_are_seen_as_more_alerts(scorer: Scorer) -> None:
     for each in (score, prediction):
         assert each.checks[0].found is not None
         assert each.checks[0].found.p < 1e-6
-    assert prediction.shape.current[1] > prediction.shape.reference[1]
+    assert prediction.shape.current[0] > prediction.shape.reference[0]

@@ -4,7 +4,8 @@ Verdicts come late, and mostly for alerts: a fraud that nobody was alerted to is
 what is measured here of recall is kinder than the truth, unless as many of the other decisions are
 judged; the shares of judged decisions stand beside every figure. `weighted` counts each judged
 decision for those like it that were not: right where the judged ones were picked by chance, and
-wrong where people only judge what they know to be fraud.
+wrong where people only judge what they know to be fraud. The calibration error is always weighted
+so: among judged decisions alone frauds are far more frequent than any score could know.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from fraudloop.params import Bounds, Evaluation, OperatingPoint, Outcomes
-from fraudloop.training.figures import ABOUT, Cells, Interval, draws, rounded
-from fraudloop.training.scored import Policy, Scored
+from fraudloop.training.figures import ABOUT, Cells, Interval, Ints, draws, rounded
+from fraudloop.training.scored import Floats, Policy, Scored
 
 FORMAT = 1
 SHOWN = ("precision", "recall", "average_precision", "money_caught", "calibration_error")
@@ -148,7 +149,7 @@ def _week(
     frauds = sum(each.fraud for each in judged)
     wanted = rules.outcomes
     enough = len(judged) >= wanted.minimum_verdicts and frauds >= wanted.minimum_frauds
-    weights = _weights(counts) if rules.weighted else (1, 1)
+    weights = _weights(counts)
     figures, intervals = ({}, {}) if not judged else _figures(judged, weights, rules)
     faults = list(_faults(figures, intervals, wanted, promised)) if enough else []
     return {
@@ -163,15 +164,15 @@ def _week(
         "figures": figures,
         "interval": intervals,
         "enough": enough,
-        "weighted": rules.weighted and weights != (1, 1),
+        "weighted": rules.weighted and weights is not None,
         "broken": faults,
     }
 
 
 def _figures(
-    judged: Sequence[Verdict], weights: tuple[int, int], rules: Rules
+    judged: Sequence[Verdict], weights: tuple[int, int] | None, rules: Rules
 ) -> tuple[dict[str, float | None], dict[str, dict[str, float | None]]]:
-    """The figures of judged decisions, each counted by its weight, with bootstrap intervals."""
+    """The figures of judged decisions with bootstrap intervals, each counted by its weight."""
     rows = Scored(
         np.array([each.fraud for each in judged], dtype=np.int8),
         np.array([each.score for each in judged], dtype=np.float64),
@@ -180,14 +181,20 @@ def _figures(
     point = rules.operating_point
     policy = Policy(point.review_cost, point.lost_share, alert_share=1.0)
     cells = Cells.of(rows, _threshold(judged))
-    weight = np.where(np.arange(len(cells.rows)) < cells.alerts, *weights)
-    as_they_are = cells.figures((cells.rows * weight)[None, :], policy)
-    drawn = [
-        cells.figures(counts * weight, policy)
-        for counts in draws(
-            cells.rows, rules.evaluation.resamples, np.random.default_rng(rules.seed)
-        )
-    ]
+    weight = np.where(np.arange(len(cells.rows)) < cells.alerts, *(weights or (1, 1)))
+
+    def shown(counts: Ints) -> dict[str, Floats]:
+        weighted = cells.figures(counts * weight, policy)
+        if weights is None:
+            weighted["calibration_error"] = np.full(len(counts), np.nan)
+        if rules.weighted:
+            return weighted
+        plain = cells.figures(counts, policy)
+        return {**plain, "calibration_error": weighted["calibration_error"]}
+
+    as_they_are = shown(cells.rows[None, :])
+    rng = np.random.default_rng(rules.seed)
+    drawn = [shown(counts) for counts in draws(cells.rows, rules.evaluation.resamples, rng)]
     intervals = {
         name: Interval.of(
             np.concatenate([each[name] for each in drawn]), rules.evaluation.confidence
@@ -204,16 +211,16 @@ def _threshold(judged: Sequence[Verdict]) -> float:
     return min(alerts) if alerts else math.nextafter(max(others), math.inf)
 
 
-def _weights(counts: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
+def _weights(counts: Mapping[str, tuple[int, int]]) -> tuple[int, int] | None:
     """How many decisions a judged one stands for, alerts and others, as whole numbers.
 
     >>> _weights({"alerts": (10, 10), "others": (10, 500)})
     (100, 5000)
-    >>> _weights({"alerts": (10, 10), "others": (0, 500)})  # nothing stands for them
-    (1, 1)
+    >>> _weights({"alerts": (10, 10), "others": (0, 500)}) is None  # nothing stands for them
+    True
     """
     if any(of > 0 and some == 0 for some, of in counts.values()):
-        return 1, 1
+        return None
     alerts, others = (
         min(MOST_WEIGHT, round(WEIGHT * of / max(some, 1))) or WEIGHT
         for some, of in (counts["alerts"], counts["others"])
@@ -246,6 +253,7 @@ def _faults(
                     "beyond": kind,
                     "limit": round(limit, 6),
                 }
+                break  # one fault of a figure is enough
 
 
 def _limits(bounds: Bounds) -> dict[str, float | None]:

@@ -56,12 +56,10 @@ def compared(reference: Judged, current: Judged, settings: Drift) -> tuple[Compa
             f"rows that cannot be scored, with a missing or unknown value: {reference.left_out:,} "
             f"before, {current.left_out:,} now",
         )
-    alerts = [hits / max(rows, 1) for hits, rows in shares]
-    shape = Shape(
-        reference=(round(1 - alerts[0], 6), round(alerts[0], 6)),
-        current=(round(1 - alerts[1], 6), round(alerts[1], 6)),
-        labels=("legitimate", "alert"),
-    )
+    before_now = [round(hits / max(rows, 1), 6) for hits, rows in shares]
+    # The alerts alone: beside all other rows nobody would see them.
+    shape = Shape((before_now[0],), (before_now[1],), labels=("alerts",))
+    alerts = f"alerts: {before_now[0]:.2%} of the rows before, {before_now[1]:.2%} now"
     return (
         Compared(
             SCORE,
@@ -75,7 +73,7 @@ def compared(reference: Judged, current: Judged, settings: Drift) -> tuple[Compa
             PREDICTION,
             (share("share of alerts", shares[0], shares[1], effects.prediction, least),),
             shape,
-            notes,
+            (alerts, *notes),
         ),
     )
 
