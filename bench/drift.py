@@ -1,8 +1,8 @@
 """Measure drift against its targets: `make bench-drift` prints and writes bench/output/drift.json.
 
-All on synthetic data, which says of the code that it keeps its level and finds what was shifted, and
-nothing of real payments. The exit code is 1 where a target is missed. Wall time is the best of a
-few rounds, as other work on the machine only ever adds to it; CPU time stands beside it.
+All on synthetic data, which says of the code that it keeps its level and finds what was shifted,
+and nothing of real payments. The exit code is 1 where a target is missed. Wall time is the best of
+a few rounds, as other work on the machine only ever adds to it; CPU time stands beside it.
 """
 
 from __future__ import annotations
@@ -148,18 +148,17 @@ def timed(work: Callable[[], Comparison]) -> tuple[Comparison, dict[str, float]]
 def a_million(settings: Drift) -> dict[str, Any]:
     """A million rows of thirty columns against another million: from memory, and from Parquet."""
     card = wide_card()
-    then, now = wide_table(card, 1), wide_table(card, 2)
+    tables = [wide_table(card, seed) for seed in (1, 2)]
 
     def of(first: Any, second: Any) -> Comparison:
         return compare(card, held(first, card), held(second, card), settings)
 
-    found, memory = timed(lambda: of(then, now))
+    found, memory = timed(lambda: of(*tables))
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / name for name in ("then.parquet", "now.parquet")]
-        for path, table in zip(paths, (then, now), strict=True):
+        for path, table in zip(paths, tables, strict=True):
             parquet.write_table(table, path)
-        del then, now, table
-        _, files = timed(lambda: of(read(paths[0], card), read(paths[1], card)))
+        _, files = timed(lambda: of(*(read(path, card) for path in paths)))
     about = About("2026-11-30T00:00:00+00:00", "then.parquet", "now.parquet", synthetic=True)
     page = len(drift_page(report_of(found, about)).encode())
     return {"memory": memory, "parquet": files, "page_bytes": page}

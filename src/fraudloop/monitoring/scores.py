@@ -101,6 +101,8 @@ def _values(column: Any, card_column: Column) -> tuple[NDArray[Any], NDArray[np.
     """A column's values as the features are made from, and which of them can be."""
     import pyarrow as pa
 
+    if pa.types.is_dictionary(column.type) and card_column.is_number:
+        column = column.cast(column.type.value_type)
     text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     if not text and card_column.is_number:
         numbers = column.to_numpy().astype(np.float64)

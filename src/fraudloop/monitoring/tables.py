@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudloop.dataset import buckets
-from fraudloop.dataset.card import Card, Column, Kind
+from fraudloop.dataset.card import CATEGORICAL, Card, Column, Kind
 from fraudloop.dataset.features import LARGEST
 from fraudloop.dataset.words import as_text
 from fraudloop.errors import DataError
@@ -93,7 +93,7 @@ def read(path: Path, card: Card) -> Any:
     form = FORMATS.get(path.suffix.lower())
     if form is None:
         raise DataError(f"{path} is neither .csv nor .parquet: name a CSV or a Parquet file")
-    table = _read_parquet(path) if form == "parquet" else _read_csv(path, card)
+    table = _read_parquet(path, card) if form == "parquet" else _read_csv(path, card)
     require(table, card, str(path))
     return table
 
@@ -160,12 +160,17 @@ def number_of(value: str | None) -> float:
         return math.nan
 
 
-def _read_parquet(path: Path) -> Any:
+def _read_parquet(path: Path, card: Card) -> Any:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        return parquet.read_table(path)
+        file = parquet.ParquetFile(path)
+        names = [name for name in file.schema_arrow.names if name in card.columns]
+        file.close()
+        # Words stay the places in a dictionary that the file has them as.
+        words = [name for name in names if card.columns[name].kind in CATEGORICAL]
+        return parquet.read_table(path, columns=names, read_dictionary=words)
     except (pa.ArrowException, OSError) as error:
         raise unreadable(path, "Parquet file", error) from error
 
@@ -283,8 +288,11 @@ def _categories(column: Any, card_column: Column) -> Categories:
 
 def _counted(column: Any) -> list[tuple[Any, int]]:
     """Each different value with the number of its rows."""
+    import pyarrow as pa
     from pyarrow import compute
 
+    if pa.types.is_dictionary(column.type):
+        column = column.unify_dictionaries()
     counted = compute.value_counts(column)
     return list(
         zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
