@@ -9,7 +9,7 @@ shell_scripts = $$(find . \( -name .venv -o -name .cache -o -name .git -o -name 
 
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install run serve predict test check bench bench-tune bench-serving image image-tar lock clean bench-drift
+.PHONY: help install run serve predict batch test check bench bench-tune bench-serving image image-tar lock clean bench-drift
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,9 @@ serve: ## Serve the model on http://127.0.0.1:8080 (PORT=…), in Docker where i
 
 predict: install ## Let the server of `make serve` decide payload.json
 	@$(in_venv) fraudloop predict --server http://127.0.0.1:$(or $(PORT),8080) ml/input/api/payload.json
+
+batch: ## Turn payload.json into response.json: in Docker where it answers (ENGINE=local: without)
+	@scripts/batch_predict/batch_predict.sh
 
 test: install ## Run every test this machine can run, and say which it cannot and why
 	@$(in_venv) python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder

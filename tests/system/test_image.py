@@ -21,25 +21,17 @@ from typing import Any
 import pytest
 
 from fraudloop import __version__
-from tests.servers import unavailable
+from tests.engine import BASE, docker
 from tests.system.projects import BIN, OUTPUT, ROOT, Project
 
-BASE = "python:3.12-slim-bookworm"
+pytest_plugins = ("tests.engine",)
+
 PAYLOAD = Path("ml/input/api/payload.json")
 MOST_ADDED = 350_000_000
 HARDENED = [
     *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),
     *("--security-opt", "no-new-privileges", "--env", "FRAUDLOOP_AUTH=none"),
 ]
-
-
-def docker(*arguments: str | Path, check: bool = True, given: str = "") -> str:
-    """What a docker command says."""
-    done = subprocess.run(
-        ["docker", *map(str, arguments)], input=given, capture_output=True, text=True, check=False
-    )
-    assert not check or done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def inspected(kind: str, name: str) -> Any:
@@ -89,21 +81,6 @@ def running(image: str, *options: str) -> Iterator[tuple[str, Server]]:
         yield name, server
     finally:
         docker("rm", "--force", name)
-
-
-@pytest.fixture(scope="module")
-def engine() -> None:
-    """A Docker engine, and the base image or a way to get it."""
-    asked = subprocess.run(
-        [ROOT / "scripts" / "docker_answers.sh"], capture_output=True, text=True, check=False
-    )
-    if asked.returncode:
-        unavailable("docker", asked.stderr.strip())
-    for known in (["image", "inspect"], ["pull", "--quiet"]):
-        if subprocess.run(["docker", *known, BASE], capture_output=True, check=False).returncode:
-            continue
-        return
-    unavailable("docker", f"the engine neither has {BASE} nor gets it")
 
 
 @pytest.fixture(scope="module")
