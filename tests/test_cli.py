@@ -30,7 +30,7 @@ COMMANDS = (
     *("ledger", "users"),
 )
 USERS = ("add", "list", "remove")
-LEDGER = ("migrate",)
+LEDGER = ("migrate", "verdict", "import-verdicts", "export-validated")
 
 
 @pytest.fixture

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, Select, select
 
-from fraudloop.errors import DataError, LedgerError
+from fraudloop.errors import DataError, LedgerError, NoDecisionError
 from fraudloop.ledger import faults, migrate, place, rows, statements, tallies, verdicts
 from fraudloop.ledger.accounts import Accounts
 from fraudloop.ledger.alerts import Alerts
@@ -17,11 +17,22 @@ from fraudloop.ledger.audit import Audit
 from fraudloop.ledger.drift import DriftReports
 from fraudloop.ledger.jobs import Jobs
 from fraudloop.ledger.keep import PostgresKeeper, SqliteKeeper
-from fraudloop.ledger.records import NEWEST, Decision, Filters, Kept, Order, Page, Verdict
+from fraudloop.ledger.records import (
+    NEWEST,
+    RISKIEST,
+    Decision,
+    Filters,
+    Judgement,
+    Kept,
+    Order,
+    Page,
+    Verdict,
+)
 from fraudloop.ledger.tables import decision_ids, decisions
 from fraudloop.ledger.tallies import Tally
 
 MOST_ON_A_PAGE = 1_000
+CONFIRMED_AT_ONCE = 1_000
 EVERYTHING = Filters()
 
 
@@ -93,7 +104,7 @@ class Ledger:
 
     def find(self, id: str) -> Kept | None:
         """A decision with all verdicts on it."""
-        if "\0" in id:
+        if not rows.can_be_an_id(id):
             return None
         with faults.told(self.where), self._engine.begin() as connection:
             wanted = statements.with_verdict().where(decisions.c.id == id)
@@ -115,20 +126,53 @@ class Ledger:
         """Decisions that pass the filters, newest or riskiest first, from a key on."""
         if not 0 < limit <= MOST_ON_A_PAGE:
             raise DataError(f"a page of {limit} decisions: ask for 1 to {MOST_ON_A_PAGE:,}")
-        statement = statements.page(filters, order, after_key, limit + 1, self._dialect)
-        with faults.told(self.where), self._engine.begin() as connection:
-            found = [statements.kept(row) for row in connection.execute(statement)]
+        asked = (filters, order, after_key, limit + 1, self._dialect)
+        risky = order == RISKIEST  # an index has these; the rest is looked at if they are too few
+        found = self._read(statements.page(*asked, risky=risky))
+        if risky and len(found) <= limit:
+            found = self._read(statements.page(*asked))
         if len(found) <= limit:
             return Page(tuple(found), None)
         last = found[limit - 1].decision
         value = last.decided_at if order == NEWEST else last.score
         return Page(tuple(found[:limit]), statements.key_text(order, value, last.id))
 
+    def _read(self, statement: Select[Any]) -> list[Kept]:
+        with faults.told(self.where), self._engine.begin() as connection:
+            return [statements.kept(row) for row in connection.execute(statement)]
+
     def judge(self, id: str, true_value: int, by: str, why: str, at: datetime) -> Verdict:
         """Add a verdict on a decision; those before it stay."""
-        verdicts.checked(true_value, by, why, at)
+        asked = Judgement(id, true_value, by, why, at)
+        verdicts.check(asked)
         with faults.told(self.where), self._writing.begin() as connection:
-            return verdicts.add(connection, id, true_value, by, why, at)
+            return verdicts.add(connection, asked)
+
+    def judge_all(
+        self, asked: Sequence[Judgement]
+    ) -> list[Verdict | DataError | NoDecisionError | None]:
+        """Add many verdicts in one transaction; for each that cannot be, why.
+
+        None says that the ledger has it: the same person said the same at the same time.
+        """
+        answers: list[Verdict | DataError | NoDecisionError | None] = []
+        with faults.told(self.where), self._writing.begin() as connection:
+            for each in asked:
+                try:
+                    verdicts.check(each)
+                    known = rows.can_be_an_id(each.id) and verdicts.is_there(connection, each)
+                    answers.append(None if known else verdicts.add(connection, each))
+                except (DataError, NoDecisionError) as error:
+                    answers.append(error)
+        return answers
+
+    def confirmed(self, card: str) -> Iterator[Kept]:
+        """The judged decisions of a card with their newest verdicts, the oldest first."""
+        wanted = statements.confirmed(card)
+        with faults.told(self.where), self._engine.begin() as connection:
+            streamed = connection.execution_options(yield_per=CONFIRMED_AT_ONCE)
+            for row in streamed.execute(wanted):
+                yield statements.kept(row)
 
     def tallies(self, card: str, since: datetime, until: datetime) -> tuple[Tally, ...]:
         """How many decisions each day had of each model version and prediction."""

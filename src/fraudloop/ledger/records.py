@@ -28,6 +28,17 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict before the ledger has it."""
+
+    id: str  # of the decision
+    true_value: int
+    by: str
+    why: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a person says a decision should have been; verdicts are added, never changed."""
 

@@ -55,16 +55,17 @@ def reasons(decision: Decision) -> bytes | None:
 
 def id_lines(decisions: Iterable[Decision]) -> bytes:
     """COPY's lines of `decision_ids`: id, decided_at."""
-    return "".join(
-        [f"{_field(each.id)}\t{each.decided_at.isoformat()}\n" for each in decisions]
-    ).encode()
+    said = _Moments()
+    return "".join([f"{_field(each.id)}\t{said[each.decided_at]}\n" for each in decisions]).encode()
 
 
 def lines(decisions: Sequence[Decision], card: str) -> Iterator[bytes]:
     """COPY's lines of `decisions`, in chunks, in the order of COLUMNS."""
-    card_field = _field(card).encode()
+    said = _Moments()
+    own = _field(card)
     for start in range(0, len(decisions), CHUNK):
-        yield b"".join([_line(each, card_field) for each in decisions[start : start + CHUNK]])
+        some = decisions[start : start + CHUNK]
+        yield "".join([_line(each, own, said[each.decided_at]) for each in some]).encode()
 
 
 COLUMNS = (
@@ -73,34 +74,38 @@ COLUMNS = (
 )
 
 
-def _line(decision: Decision, card: bytes) -> bytes:
+class _Moments(dict[datetime, str]):
+    """How moments are written, each once: a batch is decided in one or a few."""
+
+    def __missing__(self, moment: datetime) -> str:
+        self[moment] = moment.isoformat()
+        return self[moment]
+
+
+def _line(decision: Decision, card: str, moment: str) -> str:
     # JSON has neither tabs nor line ends, but backslashes, which COPY wants twice.
-    given = reasons(decision)
-    head = f"{_field(decision.id)}\t".encode()
-    tail = (
-        f"\t{decision.score!r}\t{decision.prediction}\t{_field(decision.model_version)}"
-        f"\t{decision.decided_at.isoformat()}\t{decision.source}\t"
-    ).encode()
-    return b"".join(
-        (
-            *(head, card, b"\t", document(decision).replace(b"\\", b"\\\\"), tail),
-            b"\\N" if given is None else given.replace(b"\\", b"\\\\"),
-            b"\n",
-        )
+    told = "\\N" if decision.reasons is None else _twice(reasons(decision) or b"")
+    transaction = _twice(document(decision))
+    return (
+        f"{_field(decision.id)}\t{card}\t{transaction}\t{decision.score!r}\t{decision.prediction}"
+        f"\t{_field(decision.model_version)}\t{moment}\t{decision.source}\t{told}\n"
     )
+
+
+def _twice(document: bytes) -> str:
+    return document.replace(b"\\", b"\\\\").decode()
 
 
 def _field(text: str) -> str:
     # Hardly any text is written otherwise: to look is cheaper than to translate.
-    return text if text.isalnum() else text.translate(_ESCAPED)
+    plain = text.isprintable() and "\\" not in text
+    return text if plain else text.translate(_ESCAPED)
 
 
 def _check(decision: Decision) -> None:
     id, moment = decision.id, decision.decided_at
-    if not isinstance(id, str) or not id or len(id) > LONGEST_ID or "\0" in id:
-        raise _unfit(decision, f"has no id of 1 to {LONGEST_ID} characters without NUL")
-    if not id.isascii() and len(_utf8(id, decision)) > LONGEST_ID:
-        raise _unfit(decision, f"has an id of more than {LONGEST_ID} bytes")
+    if not isinstance(id, str) or not can_be_an_id(id):
+        raise _unfit(decision, f"has no id of 1 to {LONGEST_ID} bytes of text without NUL")
     if moment.tzinfo is None or not FIRST_YEAR < moment.year < LAST_YEAR:
         raise _unfit(decision, f"was decided at {moment.isoformat()}: give a time with its zone")
     if not 0 <= decision.score <= 1:
@@ -126,10 +131,10 @@ def _encoded(decision: Decision, value: Any) -> bytes:
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         reason = " ".join(str(error).split())
         raise _unfit(decision, f"cannot be written as JSON ({reason})") from error
-    # Rare in any text, and the only ways to lose something on the way.
+    # The only ways to lose something on the way; both look for what is rare in any text first.
     if b"null" in encoded and _has_what_is_no_number(value):
         raise _unfit(decision, "holds NaN or an infinite number")
-    if b"\\u0000" in encoded and _has_nul(value):
+    if b"\\" in encoded and b"\\u0000" in encoded and _has_nul(value):
         raise _unfit(decision, "holds a NUL character, which no database keeps in a text")
     return encoded
 
@@ -155,21 +160,29 @@ def _leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
-def _utf8(text: str, decision: Decision) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise _unfit(decision, "has an id that is no text") from None
-
-
 def _unfit(decision: Decision, problem: str) -> DataError:
     sentence = f"decision {shortened(decision.id)} {problem}: correct it before it is kept"
     row = decision.id[:_LONGEST_NAME] if isinstance(decision.id, str) else None
     return DataError(sentence, [{"row": row, "error": sentence}])
 
 
-def moment_of(value: datetime, what: str) -> datetime:
-    """An aware moment, or a refusal."""
+def check_moment(value: datetime, what: str) -> None:
+    """Refuse a time without its zone, or one of another age."""
     if value.tzinfo is None or not FIRST_YEAR < value.year < LAST_YEAR:
         raise DataError(f"{what} is {value.isoformat()}: give a time with its zone")
-    return value
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be written at all: half of a surrogate pair cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def can_be_an_id(id: str) -> bool:
+    """Whether a decision may be called this."""
+    if not 0 < len(id) <= LONGEST_ID or "\0" in id:
+        return False
+    return id.isascii() or (is_text(id) and len(id.encode()) <= LONGEST_ID)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import msgspec
 from sqlalchemy import (
     ColumnElement,
+    Numeric,
     Select,
     Text,
     and_,
@@ -30,11 +33,23 @@ _LONGEST_FIELD = 200
 _NUMBERS = {"sqlite": ("integer", "real"), "postgresql": ("number",)}
 
 
+# What the index of scores holds: said in the statement itself, so that the index is seen to fit.
+RISKY = literal_column("0.01", Real)
+
+
 def page(
-    filters: Filters, order: Order, after: str | None, limit: int, dialect: str
+    filters: Filters,
+    order: Order,
+    after: str | None,
+    limit: int,
+    dialect: str,
+    *,
+    risky: bool = False,
 ) -> Select[Any]:
-    """A page of decisions, each with its newest verdict where it has one."""
+    """A page of decisions, each with its newest verdict where it has one; or the `risky` alone."""
     where = _conditions(filters, dialect)
+    if risky:
+        where.append(decisions.c.score >= RISKY)
     # By the judged ones' own index, where only they are asked for: there are few of them.
     only_judged = filters.judged is True or filters.true_value is not None
     if order == NEWEST and only_judged:
@@ -57,6 +72,12 @@ def with_verdict(*, inner: bool = False) -> Select[Any]:
     joined = decisions.join(judged, match, isouter=not inner)
     joined = joined.join(verdicts, verdicts.c.number == judged.c.number, isouter=not inner)
     return select(decisions, *verdicts.c).select_from(joined)
+
+
+def confirmed(card: str) -> Select[Any]:
+    """The judged decisions of a card, the oldest first."""
+    wanted = with_verdict(inner=True).where(decisions.c.card == card)
+    return wanted.order_by(judged.c.decided_at, judged.c.decision_id)
 
 
 def key_text(order: Order, value: datetime | float, id: str) -> str:
@@ -121,16 +142,19 @@ def _field(test: FieldTest, dialect: str) -> ColumnElement[bool]:
         name = literal(test.name, Text)
         kind = func.json_typeof(func.json_extract_path(document, name))
         value = func.json_extract_path_text(document, name)
+    compare = _COMPARED[test.operator]
     if isinstance(test.value, str):
-        left: ColumnElement[Any] = cast(value, Text)
-    else:
-        is_number = or_(*(kind == word for word in _NUMBERS[dialect]))
-        left = case((is_number, cast(value, Real)))
-    compared: ColumnElement[bool] = _COMPARED[test.operator](left, test.value)
-    return compared
+        return compare(cast(value, Text), test.value)
+    if not isfinite(test.value):
+        raise DataError(f"field {test.name!r} cannot be compared with {test.value}: give a number")
+    # PostgreSQL refuses a number too large for a double, and with it the whole statement.
+    exact = Real if dialect == "sqlite" else Numeric
+    number = case((or_(*(kind == word for word in _NUMBERS[dialect])), cast(value, exact)))
+    other = float(test.value) if dialect == "sqlite" else Decimal(repr(test.value))
+    return compare(number, literal(other, exact))
 
 
-_COMPARED: dict[str, Any] = {
+_COMPARED: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
     "=": lambda left, right: left == right,
     "!=": lambda left, right: left != right,
     "<": lambda left, right: left < right,

@@ -93,7 +93,14 @@ def _decisions(postgres: bool) -> None:
         postgresql_where=text("prediction = 1"),
         sqlite_where=text("prediction = 1"),
     )
-    op.create_index("decisions_riskiest", "decisions", ["score"])
+    # Nearly all scores are smaller; an index of them all would take a sixth of the time to keep.
+    op.create_index(
+        "decisions_riskiest",
+        "decisions",
+        ["score", "id"],
+        postgresql_where=text("score >= 0.01"),
+        sqlite_where=text("score >= 0.01"),
+    )
 
 
 def downgrade() -> None:
