@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fraudloop.dataset.card import Column, Kind
+from fraudloop.dataset.times import Written
 from fraudloop.errors import DataError
 from fraudloop.model.scorer import Scorer
 from fraudloop.monitoring import scores
-from fraudloop.monitoring.scores import compared, judged
+from fraudloop.monitoring.scores import compared, different, judged
 from fraudloop.monitoring.tables import of_frame
 from tests import fitted
 
@@ -72,3 +74,16 @@ def test_more_frauds_are_seen_as_more_alerts(scorer: Scorer) -> None:
         assert each.checks[0].found is not None
         assert each.checks[0].found.p < 1e-6
     assert prediction.shape.current[0] > prediction.shape.reference[0]
+
+
+def test_dates_and_words_are_taken_as_features_take_them() -> None:
+    dated = Column(kind=Kind.TIME, written=Written.DATETIME)
+    seconds, fits = different(["1970-01-02 00:00:01", "soon", None], dated)
+    assert seconds[0] == 86401.0
+    assert fits.tolist() == [True, False, False]
+    listed = Column(kind=Kind.NOMINAL, categories=("tea", 7))
+    words, fits = different(["tea", 7.0, "mate", None], listed)
+    assert words.tolist() == ["tea", "7", "mate", ""]
+    assert fits.tolist() == [True, True, False, False]
+    words, fits = different(["any shop", "", None], Column(kind=Kind.NOMINAL, buckets=4))
+    assert fits.tolist() == [True, False, False]

@@ -110,11 +110,12 @@ def _values(column: Any, card_column: Column) -> tuple[NDArray[Any], NDArray[np.
     # Each different value is looked at once.
     encoded = column.combine_chunks().dictionary_encode()
     places = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)
-    read, fits = _different([*encoded.dictionary.to_pylist(), None], card_column)
+    read, fits = different([*encoded.dictionary.to_pylist(), None], card_column)
     return read[places], fits[places]
 
 
-def _different(values: list[Any], column: Column) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def different(values: list[Any], column: Column) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Different values of a column as features are made from them, and which of them fit it."""
     if column.is_number:
         numbers = np.array([number_of(each) for each in values], dtype=np.float64)
         return numbers, np.abs(numbers) <= LARGEST
