@@ -9,7 +9,7 @@ shell_scripts = $$(find . \( -name .venv -o -name .cache -o -name .git -o -name 
 
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: $(shell sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
+.PHONY: $(shell sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST))
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -68,6 +68,9 @@ bench-ledger: install ## Measure keeping decisions in PostgreSQL beside a bare C
 
 bench-batch: install ## Measure `fraudloop batch` beside reading and writing alone
 	@$(in_venv) python bench/batch.py
+
+bench-drift: install ## Measure drift: false alarms, power, a million rows, the size of a page
+	@$(in_venv) python bench/drift.py
 
 image: ## Build the image fraudloop:VERSION around the model (BASE=… takes another base image)
 	@scripts/image.sh

@@ -26,6 +26,8 @@ from tests.fitted import ROOT, bundle_of, card, start_python, told
 COMMANDS = (
     *("get-data", "preprocess", "train", "evaluate", "package", "tune", "use"),
     *("predict", "serve", "ledger", "users", "batch", "payload"),
+    *("drift", "drift-reports", "outcomes", "insert"),
+    *("ledger", "users"),
 )
 USERS = ("add", "list", "remove")
 LEDGER = ("migrate", "verdict", "import-verdicts", "export-validated")
