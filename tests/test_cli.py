@@ -27,7 +27,6 @@ COMMANDS = (
     *("get-data", "preprocess", "train", "evaluate", "package", "tune", "use"),
     *("predict", "serve", "ledger", "users", "batch", "payload"),
     *("drift", "drift-reports", "outcomes", "insert"),
-    *("ledger", "users"),
 )
 USERS = ("add", "list", "remove")
 LEDGER = ("migrate", "verdict", "import-verdicts", "export-validated")

@@ -51,6 +51,8 @@ class UsersError(FraudloopError):
 
 class ProjectError(FraudloopError):
     """A folder for a dataset card cannot be made ready."""
+
+
 class LedgerError(FraudloopError):
     """The ledger cannot do what was asked; trying the same again will not help."""
 
@@ -69,5 +71,7 @@ class OpenJobError(LedgerError):
     def __init__(self, sentence: str, job: str) -> None:
         super().__init__(sentence)
         self.job = job
+
+
 class BatchError(FraudloopError):
     """A batch of files cannot be scored, or was refused as a whole."""
