@@ -72,6 +72,9 @@ bench-batch: install ## Measure `fraudloop batch` beside reading and writing alo
 bench-drift: install ## Measure drift: false alarms, power, a million rows, the size of a page
 	@$(in_venv) python bench/drift.py
 
+bench-promotion: install ## Measure how soon a promotion decides on every server, under load
+	@$(in_venv) python bench/promotion.py
+
 image: ## Build the image fraudloop:VERSION around the model (BASE=… takes another base image)
 	@scripts/image.sh
 

@@ -18,7 +18,8 @@ from fraudloop.dataset.records import naming
 from fraudloop.dataset.times import as_written
 from fraudloop.dataset.words import as_text
 from fraudloop.errors import DataError, FraudloopError
-from fraudloop.model import bundle as bundles
+from fraudloop.lifecycle import following
+from fraudloop.lifecycle.following import Place
 from fraudloop.model.scorer import Scorer
 from fraudloop.params import Params
 from fraudloop.serving.answers import answer
@@ -31,9 +32,9 @@ FRAUDS = 2
 LEGITIMATE = 4
 
 
-def made_here(transactions: Path, bundle: Path, sha256: str | None) -> dict[str, Any]:
+def made_here(transactions: Path, bundle: Place, sha256: str | None) -> dict[str, Any]:
     """Decide the transactions of a file with a bundle."""
-    scorer = Scorer(bundles.load(bundle, sha256=sha256))
+    scorer = Scorer(following.loaded(bundle, sha256=sha256))
     dialects = Dialects(scorer.bundle.manifest.card, most_rows=MOST_ROWS)
     return answer(scorer, dialects.read(_read(transactions)))
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fraudloop.batch.formats import Format
-from fraudloop.commands.shared import BUNDLE, DECISIONS, SHA256, read_params, say
+from fraudloop.commands.shared import BUNDLE, DECISIONS, SHA256, bundle_at, say
 
 app = typer.Typer()
 
@@ -47,7 +46,7 @@ def batch(
     output: Annotated[
         str, typer.Argument(help="A file, a folder (of as many files), s3://…, or - for stdout.")
     ],
-    bundle: Annotated[Path | None, BUNDLE] = None,
+    bundle: Annotated[str | None, BUNDLE] = None,
     sha256: Annotated[str | None, SHA256] = None,
     explain: Explain = False,
     top: Top = None,
@@ -62,13 +61,13 @@ def batch(
     from fraudloop import progress
     from fraudloop.batch.decided import Judge
     from fraudloop.batch.run import Wish, run
-    from fraudloop.model import bundle as bundles
+    from fraudloop.lifecycle import following
     from fraudloop.model.scorer import Scorer
     from fraudloop.serving.live import import_alone
     from fraudloop.settings import Settings
 
     import_alone("xgboost", without=("pandas", "sklearn"))
-    scorer = Scorer(bundles.load(bundle or read_params().paths.output, sha256=sha256))
+    scorer = Scorer(following.loaded(bundle_at(bundle), sha256=sha256))
     wish = Wish(
         format, input_format, rejected, max_rejected, resume, threads or os.cpu_count() or 1
     )

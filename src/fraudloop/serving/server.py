@@ -19,7 +19,7 @@ from uvicorn import Config, Server
 from uvicorn.supervisors import Multiprocess
 
 from fraudloop.errors import FraudloopError, SettingsError
-from fraudloop.model import bundle as bundles
+from fraudloop.lifecycle import following
 from fraudloop.serving.connections import Connection
 from fraudloop.serving.log import Log, catch_others
 from fraudloop.serving.options import Options
@@ -27,6 +27,8 @@ from fraudloop.serving.terminal import Terminal
 from fraudloop.settings import share_metrics
 
 BACKLOG = 2048
+# Seconds a new worker has before a hangup keeps the old one: on a busy machine 5 are too few.
+STARTING = 20
 
 
 class Workers(Multiprocess):
@@ -80,6 +82,7 @@ def serve(host: str, port: int, options: Options) -> None:
         partial(_application, options),
         factory=True,
         workers=options.workers,
+        timeout_worker_healthcheck=STARTING,
         loop="fraudloop.serving.connections:Loop",
         http=Connection,
         ws="none",
@@ -89,7 +92,7 @@ def serve(host: str, port: int, options: Options) -> None:
         server_header=False,
         proxy_headers=False,
     )
-    version = bundles.load(options.bundle, sha256=options.sha256).version
+    version = following.loaded(options.bundle, sha256=options.sha256).version
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listening.getsockname()[1]}"
     # uvicorn ends gracefully, then raises again what ended it: that is no failure.
