@@ -47,3 +47,7 @@ class BundleError(FraudloopError):
 
 class UsersError(FraudloopError):
     """The users file is missing or broken, or a user cannot be added or removed."""
+
+
+class SparkError(FraudloopError):
+    """Spark is not there, does not start, or could not do its part."""
