@@ -51,3 +51,7 @@ class UsersError(FraudloopError):
 
 class SparkError(FraudloopError):
     """Spark is not there, does not start, or could not do its part."""
+
+
+class BatchError(FraudloopError):
+    """A batch of files cannot be scored, or was refused as a whole."""

@@ -167,9 +167,7 @@ class OnSpark:
                 raise step
             yield piece.as_py(), step
 
-    def _pieces(
-        self, first: int, after: dict[str, int]
-    ) -> Iterator[Piece | tuple[int, Broken]]:
+    def _pieces(self, first: int, after: dict[str, int]) -> Iterator[Piece | tuple[int, Broken]]:
         """The pieces of all sources from a place on."""
         for place in range(first, len(self._sources)):
             source, begins = self._sources[place], after if place == first else {}

@@ -77,7 +77,11 @@ def reason_of(error: BaseException) -> str:
         if line.startswith("Traceback (most recent call last)"):
             inner = lines[place + 1 :]
             ends = next(
-                (each for each in inner if not each.startswith(("File ", "^", "~")) and ": " in each),
+                (
+                    each
+                    for each in inner
+                    if not each.startswith(("File ", "^", "~")) and ": " in each
+                ),
                 None,
             )
             if ends is not None:

@@ -72,8 +72,10 @@ class Table:
             faults += batch["faults"]
             fault = fault or batch["fault"]
             earliest = _least(earliest, batch["earliest"])
-            latest = None if latest is None and batch["latest"] is None else max(
-                each for each in (latest, batch["latest"]) if each is not None
+            latest = (
+                None
+                if latest is None and batch["latest"] is None
+                else max(each for each in (latest, batch["latest"]) if each is not None)
             )
         if fault is not None:
             raise DataError(
