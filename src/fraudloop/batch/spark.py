@@ -81,7 +81,13 @@ def on_spark(master: str, sources: Sequence[Source], judge: Judge) -> Iterator[O
 class OnSpark:
     """Decides the chunks of sources where Spark has room; they come in their order."""
 
-    def __init__(self, session: Any, sources: Sequence[Source], judge: Judge) -> None:
+    def __init__(
+        self,
+        session: Any,
+        sources: Sequence[Source],
+        judge: Judge,
+        piece_bytes: int | None = None,
+    ) -> None:
         bundle = judge.scorer.bundle
         # Scoring unpickles nothing: what would be unpickled stays here.
         needed = {
@@ -92,7 +98,8 @@ class OnSpark:
         self._session = session
         self._sources = sources
         self._card = bundle.manifest.card
-        self._piece_bytes = PIECE_EXPLAINED if judge.explain else PIECE_BYTES
+        usual = PIECE_EXPLAINED if judge.explain else PIECE_BYTES
+        self._piece_bytes = piece_bytes or usual
         self._shipped = session.sparkContext.broadcast(
             Shipped(replace(bundle, files=needed), judge.explain, judge.top)
         )

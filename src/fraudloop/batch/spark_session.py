@@ -45,7 +45,7 @@ def spark_session(master: str, settings: Mapping[str, str] | None = None) -> Ite
     _require_pyspark()
     local = master.startswith("local")
     _require_java()
-    with tempfile.TemporaryDirectory(prefix="fraudloop-spark-") as folder, _quiet():
+    with tempfile.TemporaryDirectory(prefix="fraudloop-spark-") as folder, quiet():
         log = Path(folder) / "log"
         gateway = None
         ended_well = False
@@ -76,14 +76,8 @@ def reason_of(error: BaseException) -> str:
     for place, line in enumerate(lines):
         if line.startswith("Traceback (most recent call last)"):
             inner = lines[place + 1 :]
-            ends = next(
-                (
-                    each
-                    for each in inner
-                    if not each.startswith(("File ", "^", "~")) and ": " in each
-                ),
-                None,
-            )
+            told = (each for each in inner if not each.startswith(("File ", "^", "~")))
+            ends = next((each for each in told if ": " in each), None)
             if ends is not None:
                 return ends[:LONGEST_REASON]
     return (lines[0] if lines else type(error).__name__)[:LONGEST_REASON].rstrip(". ")
@@ -208,7 +202,7 @@ def _forget() -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep what PySpark, py4j and XGBoost say of themselves off stderr."""
     names = ("py4j", "pyspark", "XGBoost-PySpark", "SparkXGBClassifier", "XGBoostPySpark")
     before = [(logging.getLogger(name), logging.getLogger(name).level) for name in names]

@@ -87,7 +87,7 @@ class Table:
 
     def divide(self, splits: Splits) -> dict[Part, Count]:
         """Divide the rows as `params.yaml` says, and count the parts."""
-        from pyspark.sql import functions as F
+        from pyspark.sql import functions as sql
 
         cuts = (1 - splits.validation - splits.test, 1 - splits.test)
         if splits.use == "temporal":
@@ -96,13 +96,13 @@ class Table:
                     f"card {self.card.id} has no time column, so nothing can be split by time: "
                     "set split.use=stratified in params.yaml"
                 )
-            along = F.col(self.card.time).cast("double")
+            along = sql.col(self.card.time).cast("double")
             bounds = self._rows.approxQuantile(self.card.time, list(cuts), PRECISION)
         else:
             # Equal rows, under whatever ids, have equal hashes: none is on two sides.
             said = [n for n, column in self.card.columns.items() if column.kind is not Kind.ID]
             along, bounds = self._share(0, said), list(cuts)
-        part = F.when(along < bounds[0], 0).when(along < bounds[1], 1).otherwise(2)
+        part = sql.when(along < bounds[0], 0).when(along < bounds[1], 1).otherwise(2)
         self._rows = self._rows.withColumn(PART, part)
         counted = self._rows.groupBy(PART, LABEL).count().collect()
         counts = {(each[PART], each[LABEL]): int(each["count"]) for each in counted}
@@ -112,14 +112,14 @@ class Table:
         }
 
     def training(self, share: float, weight: float) -> Any:
-        """The features of all frauds to train on, and of a share of the rest, of some weight each."""
-        from pyspark.sql import functions as F
+        """The features of all frauds to train on, and of a share of the rest of a weight."""
+        from pyspark.sql import functions as sql
 
-        of_it = self._rows.where(F.col(PART) == 0)
-        fraud = F.col(LABEL) == 1
+        of_it = self._rows.where(sql.col(PART) == 0)
+        fraud = sql.col(LABEL) == 1
         if share < 1:
             of_it = of_it.where(fraud | (self._share(1) < share))
-        weighted = of_it.withColumn(WEIGHT, F.when(fraud, 1.0).otherwise(float(weight)))
+        weighted = of_it.withColumn(WEIGHT, sql.when(fraud, 1.0).otherwise(float(weight)))
         features = ", ".join(f"{name} float" for name in self.feature_columns)
         schema = f"{features}, {LABEL} int, {WEIGHT} float"
         return weighted.mapInArrow(_encoding(self.card, self.feature_columns), schema)
@@ -131,31 +131,34 @@ class Table:
 
     def sample(self, part: Part, count: Count, most: int) -> pd.DataFrame:
         """Rows of a part here, as pandas: all, or about `most` of them chosen by chance."""
-        from pyspark.sql import functions as F
+        from pyspark.sql import functions as sql
 
-        rows = self._rows.where(F.col(PART) == PARTS.index(part))
+        rows = self._rows.where(sql.col(PART) == PARTS.index(part))
         if count.rows > most:
             rows = rows.where(self._share(2) < most / count.rows)
         wanted = [*needed(self.card), LABEL]
-        table = rows.select(*(F.col(f"`{name}`") for name in wanted)).toArrow().to_pandas()
+        table = rows.select(*(sql.col(f"`{name}`") for name in wanted)).toArrow().to_pandas()
         for name, column in self.card.columns.items():
             if column.kind is Kind.ID:
                 table[name] = ""  # the card's features leave it out
             elif column.categories:
                 table[name] = table[name].map(as_text)
-        return table.rename(columns={LABEL: self.card.label.column}).astype(
+        renamed: pd.DataFrame = table.rename(columns={LABEL: self.card.label.column}).astype(
             {self.card.label.column: "int8"}
         )
+        return renamed
 
     def _share(self, purpose: int, names: list[str] | None = None) -> Any:
-        """A number from 0 to 1 for each row, by its content: the same however Spark shares it out."""
-        from pyspark.sql import functions as F
+        """A number from 0 to 1 for each row, by its content: the same in any partition."""
+        from pyspark.sql import functions as sql
 
         told = names or [*self.card.columns]
-        hashed = F.xxhash64(
-            F.lit(self._seed), F.lit(purpose), *(F.col(f"`{n}`") for n in told if n in self._names)
+        hashed = sql.xxhash64(
+            sql.lit(self._seed),
+            sql.lit(purpose),
+            *(sql.col(f"`{n}`") for n in told if n in self._names),
         )
-        return F.pmod(hashed, F.lit(HASHES)) / F.lit(float(HASHES))
+        return sql.pmod(hashed, sql.lit(HASHES)) / sql.lit(float(HASHES))
 
     @property
     def _names(self) -> set[str]:
@@ -179,19 +182,19 @@ def _read(session: Any, address: str) -> Any:
 
 def _labelled(rows: Any, card: Card, where: str) -> Any:
     """The card's columns, and the label as 0 or 1; null where it is neither."""
-    from pyspark.sql import functions as F
+    from pyspark.sql import functions as sql
 
     wanted = [*needed(card), card.label.column]
     missing = next((name for name in wanted if name not in rows.columns), None)
     if missing is not None:
         raise DataError(f"{where} has no column {missing!r}: add it")
-    text = F.trim(F.col(f"`{card.label.column}`").cast("string"))
-    text = F.regexp_replace(text, r"^(-?\d+)\.0$", "$1")
-    label = F.when(text == as_text(card.label.fraud), 1).when(
+    text = sql.trim(sql.col(f"`{card.label.column}`").cast("string"))
+    text = sql.regexp_replace(text, r"^(-?\d+)\.0$", "$1")
+    label = sql.when(text == as_text(card.label.fraud), 1).when(
         text == as_text(card.label.legitimate), 0
     )
     kept = [name for name in card.columns if name in rows.columns]
-    return rows.select(*(F.col(f"`{name}`") for name in kept), label.alias(LABEL))
+    return rows.select(*(sql.col(f"`{name}`") for name in kept), label.alias(LABEL))
 
 
 def _surveying(card: Card) -> Callable[[Iterator[Any]], Iterator[Any]]:

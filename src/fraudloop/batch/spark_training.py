@@ -1,7 +1,7 @@
-"""Training the boosted candidate on Spark: more rows than a machine holds → a bundle as any other.
+"""Training boosted trees on Spark: more rows than a machine holds → a bundle like any other.
 
-XGBoost's own Spark estimator fits the trees. All else is the pipeline's: the candidate's parameters,
-the calibration on validation rows, the threshold, the figures on test rows, the bundle.
+XGBoost's own Spark estimator fits the trees. All else is the pipeline's: the parameters of the
+candidate, the calibration on validation rows, the threshold, the figures on test rows, the bundle.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fraudloop import artifacts, files
-from fraudloop.batch.spark_session import reason_of, spark_session
+from fraudloop.batch.spark_session import reason_of
 from fraudloop.batch.spark_table import LABEL, WEIGHT, Count, Table
 from fraudloop.dataset import card as cards
 from fraudloop.dataset.card import Card
@@ -29,6 +29,8 @@ from fraudloop.params import Params
 
 ESTIMATOR = "boosted_trees"
 SAMPLERS = ("none", "undersample")
+# Rows that Spark hands to a Python worker at once.
+SETTINGS = {"spark.sql.execution.arrow.maxRecordsPerBatch": "65536"}
 # What the driver judges with: so many rows of a part are as good as all of them, and fit anywhere.
 MOST_JUDGED = 500_000
 METRICS = "metrics.json"
@@ -71,7 +73,7 @@ class Kept:
 
 
 def train(
-    params: Params, data: str, output: Path, wish: Wish, *, master: str, say: Say
+    session: Any, params: Params, data: str, output: Path, wish: Wish, say: Say
 ) -> tuple[Bundle, dict[str, Any]]:
     """Fit, calibrate, judge and package the boosted candidate on a folder of Parquet."""
     if wish.sampler not in SAMPLERS:
@@ -80,17 +82,15 @@ def train(
             f"on Spark take one of {', '.join(SAMPLERS)}"
         )
     card = cards.load(params.paths.card)
-    settings = {"spark.sql.execution.arrow.maxRecordsPerBatch": "65536"}
-    with spark_session(master, settings) as session:
-        table = Table(session, data, card, params.seed)
-        say("looking at every row")
-        surveyed = _told(table.survey)
-        counts = _told(lambda: table.divide(params.split))
-        require_fraud(params.split.use, {part: count.frauds for part, count in counts.items()})
-        samples = {part: _told(_sampling(table, part, counts[part])) for part in counts}
-        _refuse_leaks(params, card, samples["train"])
-        say(f"fitting on {counts['train'].rows:,} rows, {counts['train'].frauds:,} of them frauds")
-        pipeline = _told(lambda: _fitted(params, card, table, counts["train"], wish, session))
+    table = _told(lambda: Table(session, data, card, params.seed))
+    say("looking at every row")
+    surveyed = _told(table.survey)
+    counts = _told(lambda: table.divide(params.split))
+    require_fraud(params.split.use, {part: count.frauds for part, count in counts.items()})
+    samples = {part: _told(_sampling(table, part, counts[part])) for part in counts}
+    _refuse_leaks(params, card, samples["train"])
+    say(f"fitting on {counts['train'].rows:,} rows, {counts['train'].frauds:,} of them frauds")
+    pipeline = _told(lambda: _fitted(params, card, table, counts["train"], wish, session))
     return _packaged(params, card, pipeline, samples, counts, surveyed.report(card), wish, output)
 
 
@@ -143,6 +143,7 @@ def _fitted(
         num_workers=wish.workers or session.sparkContext.defaultParallelism,
         random_state=params.seed,
         verbosity=0,
+        verbose=False,
         **settings["estimator_parameters"],
     )
     booster = estimator.fit(rows).get_booster()

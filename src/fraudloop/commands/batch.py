@@ -129,10 +129,13 @@ def train_spark(
     master: Master = LOCAL_MASTER,
 ) -> None:
     """Train boosted trees on Spark, on more rows than a machine holds (docs/scaling.md)."""
-    from fraudloop.batch.spark_training import Wish, train
+    from fraudloop.batch.spark_session import spark_session
+    from fraudloop.batch.spark_training import SETTINGS, Wish, train
 
     wish = Wish(sampler, most_rows, workers, synthetic)
-    made, metrics = train(read_params(), data, output, wish, master=master, say=say)
+    params = read_params()
+    with spark_session(master, SETTINGS) as session:
+        made, metrics = train(session, params, data, output, wish, say)
     test = metrics["test"]
     span = test["interval"]["average_precision"]
     say(
