@@ -1,6 +1,7 @@
 """A real Spark session for the tests: started once, on this machine.
 
-A test module takes it with `pytest_plugins = ("tests.spark",)`.
+A test module takes it with `pytest_plugins = ("tests.spark",)`, and may import from here before
+pytest does; so, for pytest: PYTEST_DONT_REWRITE.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for place in range(6):
         rows().iloc[place * 50 :][:50].to_parquet(many / f"{place}.parquet", index=False)
     (many / "3.parquet").write_bytes((many / "3.parquet").read_bytes()[:5000])
-    (many / "4.csv").write_bytes(b"")
+    (many / "empty.csv").write_bytes(b"")
     return folder
 
 
@@ -133,7 +133,7 @@ def test_a_long_file_is_cut_into_pieces_that_leave_nothing_out(
     stops = [piece.stop for piece in pieces if isinstance(piece, Piece)]
     begins = [piece.after.get("at") for piece in pieces if isinstance(piece, Piece)]
     assert begins[1:] == stops[:-1]
-    assert stops[-1] is None or stops[-1] == 3000
+    assert stops[-1] in (None, 3000, sources[0].size)
 
 
 def test_a_batch_that_was_interrupted_goes_on_where_it_ended(

@@ -131,7 +131,7 @@ def test_undersampling_keeps_every_fraud_and_a_share_of_the_rest(spark: Any, dat
         "undersample", "boosted_trees", PARAMS.candidates["undersample"]["boosted_trees"]
     )
     kept = Kept.of(count, Wish(sampler="undersample"), settings)
-    taken = rows.training(kept.share, kept.weight).toPandas()
+    taken = rows.training(kept.share, kept.weight).toArrow().to_pandas()
     ratio = settings["sampler_parameters"]["sampling_strategy"]
     assert taken["_label"].sum() == count.frauds
     assert len(taken) - count.frauds == pytest.approx(count.frauds / ratio, rel=0.25)

@@ -166,6 +166,7 @@ class Table:
 
 
 def _read(session: Any, address: str) -> Any:
+    from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
     if "://" not in address:
@@ -174,7 +175,7 @@ def _read(session: Any, address: str) -> Any:
         address = Path(address).resolve().as_uri()
     try:
         return session.read.parquet(address)
-    except PySparkException as error:
+    except (Py4JError, PySparkException) as error:
         raise DataError(
             f"{address} is no folder of Parquet that can be read ({reason_of(error)})"
         ) from error
