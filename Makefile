@@ -9,7 +9,7 @@ shell_scripts = $$(find . \( -name .venv -o -name .cache -o -name .git -o -name 
 
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install run serve predict test check bench bench-tune bench-serving image image-tar lock clean
+.PHONY: help install run serve predict test check bench bench-tune bench-serving bench-batch image image-tar lock clean
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,9 @@ bench-tune: install ## Measure what ten minutes of `fraudloop tune` find from a 
 
 bench-serving: install ## Measure the server beside a bare one and other model servers (PEERS=no: without)
 	@$(in_venv) python bench/serving.py $(if $(filter no,$(PEERS)),,--peers)
+
+bench-batch: install ## Measure `fraudloop batch` beside reading and writing alone
+	@$(in_venv) python bench/batch.py
 
 image: ## Build the image fraudloop:VERSION around the model (BASE=… takes another base image)
 	@scripts/image.sh

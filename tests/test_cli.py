@@ -25,7 +25,7 @@ from tests.fitted import ROOT, bundle_of, card, start_python, told
 
 COMMANDS = (
     *("get-data", "preprocess", "train", "evaluate", "package", "tune"),
-    *("predict", "serve", "users"),
+    *("predict", "serve", "batch", "users"),
 )
 USERS = ("add", "list", "remove")
 

@@ -71,19 +71,14 @@ def _sound(layout: _Layout, block: Block) -> Sound:
     table = _by_arrow(layout, block.content)
     if table is None:
         return _by_line(layout, block)
-    columns = {name: _of_one_piece(table.column(name)) for name in needed(layout.card)}
-    ids = {name: _of_one_piece(table.column(name)) for name in layout.ids}
+    columns = {name: _whole(table.column(name)) for name in needed(layout.card)}
+    ids = {name: _whole(table.column(name)) for name in layout.ids}
     lines = partial(_lines, block)
     return by_columns.sound(layout.card, columns, ids, table.num_rows, lines)
 
 
-def _of_one_piece(column: Any) -> Any:
-    """A column as an array: what is made of chunks may come to have none, or several."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
 def _by_arrow(layout: _Layout, content: bytes) -> Any | None:
-    """The block as a table of one piece, or None if a line of it is not as it should be."""
+    """The block as a table, or None if a line of it is not as it should be."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -107,7 +102,12 @@ def _by_arrow(layout: _Layout, content: bytes) -> Any | None:
         )
     except (pa.ArrowInvalid, UnicodeDecodeError):
         return None
-    return table.combine_chunks()
+    return table
+
+
+def _whole(column: Any) -> Any:
+    """A column as one array."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _records(block: Block) -> Iterator[tuple[int, list[str]]]:

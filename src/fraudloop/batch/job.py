@@ -75,6 +75,7 @@ class Batch:
         self._pool = ThreadPoolExecutor(limits.threads, "deciding")
         self._writer = ThreadPoolExecutor(1, "writing")
         self._writing: Future[None] | None = None
+        self._broken = False  # the source that was read last, before its end
 
     def run(self) -> State:
         """Decide all that is left, and have it aside, whole."""
@@ -97,6 +98,7 @@ class Batch:
 
     def _go_through(self, source: Source, place: int) -> None:
         """Decide the rest of a source; what cannot be read of it is one reject."""
+        self._broken = False
         try:
             if source.size == 0:
                 raise UnreadableError(f"{source.name} is empty: send it anew")
@@ -110,6 +112,7 @@ class Batch:
         except UnreadableError as error:
             self._reject(source, None, None, str(error), None)
             self._state = replace(self._state, unread=self._state.unread + 1)
+            self._broken = True
 
     def _decided(self, source: Source, file: Any) -> Iterator[tuple[Chunk, Decided]]:
         """The chunks of a source in their order: while some are decided, the next ones are read."""
@@ -179,7 +182,7 @@ class Batch:
         most = self._limits.most_rejected
         if most is not None and self._state.rejected > most:
             self._wait()
-            self._list_rejects()
+            self._list(self._rejects)
             raise TooManyRejectedError(f"more than {most:,} rows were rejected (--max-rejected)")
 
     def _end_source(self, place: int) -> None:
@@ -196,55 +199,66 @@ class Batch:
         self._writing = self._writer.submit(self._write, chunks, rejects, state, state.source)
 
     def _write(self, chunks: list[Placed], rejects: list[bytes], state: State, source: int) -> None:
-        written, note = self._aside.state.written, None
+        before, note = self._aside.state, None
+        written, parts = before.written, before.parts
         if chunks:
-            content, note = self._encoder.part(self._layout(state), chunks, written)
-            written = self._append(self._output.file(source), content)
-        listed = self._append(REJECTS, b"".join(rejects))
-        self._aside.note(replace(state, written=written, listed=listed), note)
+            path = self._path(self._output.file(source))
+            note = self._encoder.part(self._layout(state), chunks, path, before.parts)
+            written, parts = self._written(path), parts + 1
+        listed = self._list(rejects)
+        self._aside.note(replace(state, written=written, parts=parts, listed=listed), note)
 
     def _end_file(self, sources: int) -> None:
-        """Write what is left, and what a file of its format ends with."""
+        """Write what is left, and what a file of its format ends with: in one step."""
         chunks, rejects, state = self._chunks, self._rejects, self._state
         self._chunks, self._rejects = [], []
         self._wait()
-        before = replace(state, source=sources - 1)
-        if chunks or rejects:
-            self._write(chunks, rejects, before, sources - 1)
-        written = self._aside.state.written
-        if self._output.names is None or written:
-            end = self._encoder.end(self._layout(state), self._aside.notes, written)
-            written = self._append(self._output.file(sources - 1), end)
-        self._aside.forget_notes()
-        going_on = self._output.names is not None
-        state = replace(
+        before = self._aside.state
+        layout, notes = self._layout(state), list(self._aside.notes)
+        path = self._path(self._output.file(sources - 1))
+        if chunks:
+            note = self._encoder.part(layout, chunks, path, before.parts)
+            notes += [] if note is None else [note]
+        whole = self._output.names is None
+        if whole or chunks or before.written or not self._broken:
+            self._encoder.end(layout, notes, path)
+            written = self._written(path)
+        self._state = replace(
             state,
-            written=0 if going_on else written,
-            listed=self._aside.state.listed,
-            whole=not going_on,
+            parts=0,
+            written=written if whole else 0,
+            listed=self._list(rejects),
+            whole=whole,
         )
-        self._aside.note(state, None)
-        self._state = state
+        self._aside.note(self._state, None)
+        self._aside.forget_notes()
 
     def _layout(self, state: State) -> Layout:
         ids = state.ids if state.ids is not None else {"row": "int64"}
         return Layout(ids, self._judge.version, self._judge.names, self._judge.explain)
 
-    def _append(self, name: str, content: Any) -> int:
-        """Write on a file aside, onto the disk; its length then."""
-        if self._pour is not None and name != REJECTS:
-            self._pour(content)
-            return self._aside.state.written + len(content)
+    def _path(self, name: str) -> Path:
         path = self._aside.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write(content)
+        return path
+
+    def _written(self, path: Path) -> int:
+        """Have what was written of the output on the disk; its length then."""
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            if self._pour is not None:
+                file.seek(self._aside.state.written)
+                while piece := file.read(1 << 20):
+                    self._pour(piece)
+            return file.seek(0, os.SEEK_END)
+
+    def _list(self, rejects: list[bytes]) -> int:
+        """Write on the list of rejects; its length then."""
+        with self._path(REJECTS).open("ab") as file:
+            file.write(b"".join(rejects))
             file.flush()
             os.fsync(file.fileno())
             return file.tell()
-
-    def _list_rejects(self) -> None:
-        self._append(REJECTS, b"".join(self._rejects))
 
     def _wait(self) -> None:
         """Let the part that is being written be finished."""
@@ -260,7 +274,5 @@ class Batch:
             place = min(state.source, len(self._sources) - 1)
             lengths[self._output.file(place)] = state.written
         for name, length in lengths.items():
-            path: Path = self._aside.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:
+            with self._path(name).open("ab") as file:
                 file.truncate(length)

@@ -23,8 +23,8 @@ LOCK = "lock"
 class State:
     """How far a batch has come, at the end of a part.
 
-    It goes on in source `source` at `after`, which is row `row` of it. `written` and `listed` are
-    the lengths of the file being written and of the list of rejects.
+    It goes on in source `source` at `after`, which is row `row` of it. `written` is the length of
+    the file being written, of so many `parts`; `listed` that of the list of rejects.
     """
 
     source: int = 0
@@ -36,6 +36,7 @@ class State:
     unread: int = 0  # files that could not be read, or not to their ends
     ids: dict[str, str] | None = None
     written: int = 0
+    parts: int = 0
     listed: int = 0
     whole: bool = False  # all is written that was to be
 

@@ -33,10 +33,20 @@ def chunks(
     if done:
         next(islice(found, done - 1, done), None)
     at = document.at
-    while some := list(islice(found, ROWS)):
+    broken: UnreadableError | None = None
+    while broken is None:
+        some: list[Record] = []
+        try:
+            some.extend(islice(found, ROWS))
+        except UnreadableError as error:
+            broken = error
+        if not some:
+            break
         done += len(some)
         yield Chunk(partial(records.sound, some), {"at": done}, document.at - at)
         at = document.at
+    if broken is not None:
+        raise broken
 
 
 class _Document:

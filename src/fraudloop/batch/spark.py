@@ -32,6 +32,8 @@ PIECE_EXPLAINED = 1 << 23
 PIECES_A_SLOT = 2
 WAVES = 2
 SCHEMA = "piece long, step binary"
+# No query is planned here that its generated code would make faster.
+SETTINGS = {"spark.sql.codegen.wholeStage": "false"}
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,7 @@ class Shipped:
 @contextmanager
 def on_spark(master: str, sources: Sequence[Source], judge: Judge) -> Iterator[OnSpark]:
     """Have the sources decided on a master."""
-    # No query is planned here that its generated code would make faster.
-    settings = {"spark.sql.codegen.wholeStage": "false"}
-    with spark_session(master, settings) as session:
+    with spark_session(master, SETTINGS) as session:
         yield OnSpark(session, sources, judge)
 
 

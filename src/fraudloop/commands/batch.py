@@ -84,8 +84,10 @@ def batch(
     from fraudloop.batch.spark import on_spark
     from fraudloop.model import bundle as bundles
     from fraudloop.model.scorer import Scorer
+    from fraudloop.serving.live import import_alone
     from fraudloop.settings import Settings
 
+    import_alone("xgboost", without=("pandas", "sklearn"))
     scorer = Scorer(bundles.load(bundle or read_params().paths.output, sha256=sha256))
     wish = Wish(
         format, input_format, rejected, max_rejected, resume, threads or os.cpu_count() or 1
