@@ -1,4 +1,7 @@
-"""The engine `spark`: whatever the local engine makes of an input, it makes too, to the byte."""
+"""The engine `spark`: whatever the local engine makes of an input, it makes too.
+
+To the byte here, where an output is one part; of a longer Parquet a row group may end elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_undersampling_keeps_every_fraud_and_a_share_of_the_rest(spark: Any, dat
     )
     kept = Kept.of(count, Wish(sampler="undersample"), settings)
     taken = rows.training(kept.share, kept.weight).toArrow().to_pandas()
-    ratio = settings["sampler_parameters"]["sampling_strategy"]
+    ratio = float(str(settings["sampler_parameters"]["sampling_strategy"]))
     assert taken["_label"].sum() == count.frauds
     assert len(taken) - count.frauds == pytest.approx(count.frauds / ratio, rel=0.25)
     assert set(taken["_weight"]) == {1.0}
@@ -173,8 +173,8 @@ def test_what_cannot_be_trained_on_is_refused_in_a_sentence(
         refused(tmp_path / "text")
     label = card().label.column
     wrong = table().head(500).astype({label: float})
-    wrong.iloc[7, wrong.columns.get_loc(label)] = 2
-    wrong.iloc[9, wrong.columns.get_loc(card().amount)] = -1
+    wrong.loc[7, label] = 2
+    wrong.loc[9, str(card().amount)] = -1
     (tmp_path / "wrong").mkdir()
     wrong.to_parquet(tmp_path / "wrong" / "a.parquet", index=False)
     with pytest.raises(DataError, match="2 of 500 rows do not fit"):
