@@ -50,24 +50,26 @@ def command(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]
     )
 
 
-def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """Everything that a command has started, once a Python worker is among it."""
+def started_by(process: subprocess.Popen[str], awaited: str) -> list[psutil.Process]:
+    """Everything that a command has started, once what is awaited is among it."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         children = psutil.Process(process.pid).children(recursive=True)
         for child in children:
             try:
-                if "pyspark.daemon" in " ".join(child.cmdline()):
+                if awaited in " ".join(child.cmdline()):
                     return children
             except psutil.NoSuchProcess:
                 continue
         time.sleep(0.02)
-    raise AssertionError("no worker was started")
+    raise AssertionError(f"no {awaited} was started")
 
 
+# While the JVM starts, and while Python workers decide.
+@pytest.mark.parametrize("awaited", ["org.apache.spark.deploy", "pyspark.daemon"])
 def test_ctrl_c_leaves_one_sentence_and_nothing_else(
-    bundle: Path, inputs: Path, tmp_path: Path
+    bundle: Path, inputs: Path, tmp_path: Path, awaited: str
 ) -> None:
     require_spark()
     output = tmp_path / "out.csv"
@@ -75,7 +77,7 @@ def test_ctrl_c_leaves_one_sentence_and_nothing_else(
         "batch", inputs, output, "--bundle", bundle, "--engine", "spark", "--master", MASTER
     )
     try:
-        started = workers(process)
+        started = started_by(process, awaited)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all of its group
         out, err = process.communicate(timeout=PATIENCE)
     finally:

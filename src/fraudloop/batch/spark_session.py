@@ -113,7 +113,7 @@ def _gateway(log: Path, local: bool) -> Any:
         conf.set("spark.driver.bindAddress", LOOPBACK)
         conf.set("spark.driver.host", LOOPBACK)
     try:
-        with log.open("wb") as output:
+        with log.open("wb") as output, _not_left_alone():
             popen = {"stdout": output, "stderr": output, "start_new_session": True}
             return launch_gateway(conf, popen)
     except PySparkRuntimeError as error:
@@ -127,6 +127,29 @@ def _gateway(log: Path, local: bool) -> Any:
         raise SparkError(
             f"Spark's JVM ended as it started ({last}): mend Spark's settings, and try again"
         ) from error
+
+
+@contextmanager
+def _not_left_alone() -> Iterator[None]:
+    """Kill a JVM whose start is interrupted: PySpark forgets it, and it would wait for ever."""
+    from pyspark import java_gateway
+
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Noted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **settings)
+            started.append(self)
+
+    java_gateway.Popen = Noted
+    try:
+        yield
+    except BaseException:
+        for process in started:
+            _kill(process)
+        raise
+    finally:
+        java_gateway.Popen = subprocess.Popen
 
 
 def _session(gateway: Any, master: str, settings: dict[str, str], log: Path) -> Any:
@@ -168,6 +191,15 @@ def _end(gateway: Any, *, kindly: bool) -> None:
                 process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
             process.wait(20)
+    _kill(process)
+    if not kindly:
+        with suppress(Exception):
+            gateway.shutdown()
+    _forget()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a JVM and its session, whatever state it is in."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -175,10 +207,6 @@ def _end(gateway: Any, *, kindly: bool) -> None:
     if process.stdin is not None:
         with suppress(OSError):
             process.stdin.close()
-    if not kindly:
-        with suppress(Exception):
-            gateway.shutdown()
-    _forget()
 
 
 def _forget() -> None:

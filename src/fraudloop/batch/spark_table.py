@@ -23,7 +23,7 @@ LABEL, PART, WEIGHT = "_label", "_part", "_weight"
 # An error of a ten-thousandth of the rows in where a part ends.
 PRECISION = 1e-4
 # Of a hash, as many digits as a share needs.
-HASHES = 1 << 30
+HASHES = 1 << 29
 SURVEY = "rows long, faults long, fault string, earliest double, latest double"
 
 

@@ -175,9 +175,6 @@ def _packaged(
     output: Path,
 ) -> tuple[Bundle, dict[str, Any]]:
     """Calibrate, choose the threshold, judge on the held-out part, and write the bundle."""
-    import joblib
-
-    from fraudloop.dataset.features import encode
     from fraudloop.model.package import package
     from fraudloop.training import calibrate, candidates, evaluate
     from fraudloop.training.figures import FIGURES
@@ -193,22 +190,16 @@ def _packaged(
     )
     account = evaluate.account(model, policy, settings.decide_by, params.evaluation, params.seed)
     told = account.as_json()
-    dumped = io.BytesIO()
-    joblib.dump(pipeline, dumped)
     name = candidates.name(wish.sampler, ESTIMATOR)
-    encoded = {
-        part: encode(card, {each: samples[part][each].to_numpy() for each in card.columns})
-        for part in ("train", "test")
-    }
     made = package(
-        dumped.getvalue(),
+        _dumped(pipeline),
         card,
         candidate=name,
         threshold=account.threshold,
         metrics={figure: told["test"][figure] for figure in FIGURES},
         synthetic=wish.synthetic,
-        training=encoded["train"],
-        test=encoded["test"],
+        training=_features(card, samples["train"]),
+        test=_features(card, test),
         test_scores=score(pipeline, test, card),
     )
     metrics = {
@@ -223,6 +214,20 @@ def _packaged(
     }
     _write(output, made, metrics)
     return made, metrics
+
+
+def _dumped(pipeline: Any) -> bytes:
+    import joblib
+
+    content = io.BytesIO()
+    joblib.dump(pipeline, content)
+    return content.getvalue()
+
+
+def _features(card: Card, sample: Any) -> Any:
+    from fraudloop.dataset.features import encode
+
+    return encode(card, {name: sample[name].to_numpy() for name in card.columns})
 
 
 def _write(output: Path, made: Bundle, metrics: Mapping[str, Any]) -> None:

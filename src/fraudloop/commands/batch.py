@@ -6,12 +6,15 @@ import os
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fraudloop.batch.formats import Format
 from fraudloop.commands.shared import BUNDLE, DECISIONS, EXPERIMENTS, SHA256, read_params, say
+
+if TYPE_CHECKING:
+    from fraudloop.batch.run import Done
 
 app = typer.Typer()
 
@@ -101,9 +104,13 @@ def batch(
         endpoint=Settings.read().s3_endpoint,
         engine=partial(on_spark, master) if engine is Engine.SPARK else this_process,
     )
+    _tell(output, done, scorer.bundle.version)
+
+
+def _tell(output: str, done: Done, version: str) -> None:
     state = done.state
     say(
-        f"{output}: {state.scored:,} rows scored by model {scorer.bundle.version}, "
+        f"{output}: {state.scored:,} rows scored by model {version}, "
         f"{state.frauds:,} of them predicted to be fraud"
     )
     if state.rejected:
