@@ -73,7 +73,7 @@ bench-drift: install ## Measure drift: false alarms, power, a million rows, the 
 	@$(in_venv) python bench/drift.py
 
 bench-promotion: install ## Measure how soon a promotion decides on every server, under load
-	@$(in_venv) python bench/promotion.py
+	@PYTHONPATH=src:. $(in_venv) python bench/promotion.py
 
 image: ## Build the image fraudloop:VERSION around the model (BASE=… takes another base image)
 	@scripts/image.sh
