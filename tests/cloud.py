@@ -25,7 +25,6 @@ import yaml
 from tests.fitted import ROOT
 
 REGION = "eu-central-1"
-AMI = "/tests/ami"  # moto has no image of Canonical's
 UNKNOWN = {
     "AWS::ApplicationAutoScaling::ScalableTarget",
     "AWS::ApplicationAutoScaling::ScalingPolicy",
@@ -101,16 +100,6 @@ class Cloud:
         found = self.stacks()[stack]["Outputs"]
         return {each["OutputKey"]: each["OutputValue"] for each in found}
 
-    def free_routes(self) -> None:
-        """Let go of what moto does not let go of by itself when a stack with a VPC is removed."""
-        network = self.client("ec2")
-        for table in network.describe_route_tables()["RouteTables"]:
-            for association in table["Associations"]:
-                if not association.get("Main"):
-                    network.disassociate_route_table(
-                        AssociationId=association["RouteTableAssociationId"]
-                    )
-
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
@@ -132,7 +121,7 @@ class started:  # noqa: N801  # reads as what it does
             port = free.getsockname()[1]
         with self.log.open("w") as output:
             self.server = subprocess.Popen(
-                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+                [sys.executable, str(ROOT / "tests" / "cloud_server.py"), str(port)],
                 stdout=output,
                 stderr=output,
             )
@@ -144,9 +133,7 @@ class started:  # noqa: N801  # reads as what it does
         else:
             self.__exit__()
             raise RuntimeError(f"moto did not start: {self.log.read_text()[-1000:]}")
-        made = Cloud(f"http://127.0.0.1:{port}")
-        made.client("ssm").put_parameter(Name=AMI, Value="ami-12c6146b", Type="String")
-        return made
+        return Cloud(f"http://127.0.0.1:{port}")
 
     def __exit__(self, *_: object) -> None:
         self.server.terminate()

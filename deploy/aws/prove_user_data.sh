@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
     exit 1
 }
 command -v debootstrap >/dev/null || {
-    echo 'This needs debootstrap: install it with `apt-get install debootstrap`.' >&2
+    echo "This needs debootstrap: install it with \`apt-get install debootstrap\`." >&2
     exit 1
 }
 base=.cache/prove/base
@@ -50,25 +50,24 @@ say() {
 }
 began=$(date +%s)
 
-# An AWS of our own. The image's name is looked up in a parameter that moto does not have.
+# An AWS of our own.
 endpoint_port=$(.venv/bin/python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=eu-central-1 AWS_DEFAULT_REGION=eu-central-1 \
     AWS_EC2_METADATA_DISABLED=true AWS_ENDPOINT_URL="http://127.0.0.1:$endpoint_port"
-.venv/bin/python -m moto.server -H 127.0.0.1 -p "$endpoint_port" >.cache/prove/moto.log 2>&1 &
+.venv/bin/python tests/cloud_server.py "$endpoint_port" >.cache/prove/moto.log 2>&1 &
 moto=$!
 .venv/bin/python - <<'PYTHON'
 import time, boto3
 from botocore.exceptions import EndpointConnectionError
+# moto's CloudFormation knows no secrets: this is the one that the template has.
 for _ in range(600):
     try:
-        boto3.client("ssm").put_parameter(Name="/ami", Value="ami-12c6146b", Type="String")
+        boto3.client("secretsmanager").create_secret(Name="proof/password", SecretString="only-of-this-proof")
         break
     except EndpointConnectionError:
         time.sleep(0.1)
-# moto's CloudFormation knows no secrets: this is the one that the template has.
-boto3.client("secretsmanager").create_secret(Name="proof/password", SecretString="only-of-this-proof")
 PYTHON
-.venv/bin/python deploy/aws/stack.py deploy simple --stack proof --set ImageId=/ami --set "Port=$port"
+.venv/bin/python deploy/aws/stack.py deploy simple --stack proof --set "Port=$port"
 say 'the stack is made, the source in its bucket'
 
 # The user data that AWS would start the instance with, and the command that the stack prints.
@@ -131,10 +130,10 @@ boot() {
     tries=0
     until curl --silent --fail --output /dev/null "http://127.0.0.1:$port/ready"; do
         tries=$((tries + 1))
-        [ "$tries" -lt 300 ] && kill -0 "$server" || {
+        if [ "$tries" -gt 300 ] || ! kill -0 "$server"; then
             cat .cache/prove/service.log >&2
             exit 1
-        }
+        fi
         sleep 0.2
     done
 }

@@ -36,8 +36,8 @@ def main() -> int:
     """Do what the command line says; 0 only where that was done."""
     arguments = _arguments()
     session = boto3.session.Session(region_name=arguments.region)
-    if session.region_name is None:
-        return _refused("no region is set: give --region or set AWS_REGION")
+    if not session.region_name:
+        return _refused("no region is set: give --region or set AWS_DEFAULT_REGION")
     try:
         arguments.run(session, arguments)
     except RefusalError as error:
@@ -150,7 +150,7 @@ def _arguments() -> argparse.Namespace:
 
     def command(name: str, run: Any) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=str(run.__doc__).partition("\n")[0])
-        added.add_argument("--region", help="AWS's region; else AWS_REGION or the profile's")
+        added.add_argument("--region", help="else AWS_DEFAULT_REGION, or the profile's")
         added.set_defaults(run=run)
         return added
 
