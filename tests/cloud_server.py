@@ -1,8 +1,8 @@
-"""moto's server (argument: a port) with three things of CloudFormation as AWS has them.
+"""moto's server (argument: a port) with four things of CloudFormation as AWS has them.
 
 It knows the parameters that name images of Canonical and Amazon. In moto 5.2.5 a stack made by a
-change set never learns the template it was made from, so it has no outputs; and a table of routes
-is never removed, so neither is its VPC.
+change set never learns the template it was made from, so it has no outputs; a resource of which
+moto knows no change is forgotten by one; and a table of routes is never removed, so its VPC is not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ IMAGE = "ami-12c6146b"  # one of those that moto has
 
 def _apply(change: Any) -> None:
     stack = change.stack
-    stack.resource_map.update(change.template_dict, change.parameters)
+    resources = stack.resource_map
+    before = dict(resources._parsed_resources)
+    resources.update(change.template_dict, change.parameters)
+    for name, resource in before.items():
+        if resources._parsed_resources.get(name) is None:
+            resources._parsed_resources[name] = resource
     stack.template, stack.template_dict = change.template, change.template_dict
 
     stack.output_map = stack._create_output_map()
