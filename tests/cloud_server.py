@@ -23,7 +23,14 @@ def _apply(change: Any) -> None:
     stack = change.stack
     resources = stack.resource_map
     before = dict(resources._parsed_resources)
-    resources.update(change.template_dict, change.parameters)
+    described = dict(change.template_dict)
+    if stack.template_dict.get("Resources"):  # an update makes what a condition has left out
+        described["Resources"] = {
+            name: each
+            for name, each in described["Resources"].items()
+            if name in before or "Condition" not in each
+        }
+    resources.update(described, change.parameters)
     for name, resource in before.items():
         if resources._parsed_resources.get(name) is None:
             resources._parsed_resources[name] = resource

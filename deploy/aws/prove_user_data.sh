@@ -35,7 +35,7 @@ finish() {
     trap - EXIT
     [ -z "$server" ] || kill -- "-$server" 2>/dev/null || true
     [ -z "$moto" ] || kill "$moto" 2>/dev/null || true
-    umount "$root/proc" "$root/dev/pts" "$root/dev" 2>/dev/null || true
+    umount "$root/proc" "$root/dev/shm" "$root/dev/pts" "$root/dev" 2>/dev/null || true
     if [ -z "${KEEP-}" ] && ! grep -qs " $root" /proc/mounts; then
         rm -rf "$root"
     fi
@@ -97,11 +97,13 @@ cp /etc/ssl/certs/ca-certificates.crt "$root/usr/local/share/this-machine.crt"
 [ ! -d /etc/apt/apt.conf.d ] || cp -n /etc/apt/apt.conf.d/*proxy* "$root/etc/apt/apt.conf.d/" 2>/dev/null || true
 mount --bind /dev "$root/dev"
 mount -t devpts devpts "$root/dev/pts" 2>/dev/null || true
+mkdir -p "$root/dev/shm"
+mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 mount -t proc proc "$root/proc"
 
 # setsid: what the root starts is ended as one group.
 inside() {
-    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 SYSTEMD_OFFLINE=1 \
         PIP_CERT=/usr/local/share/this-machine.crt SSL_CERT_FILE=/usr/local/share/this-machine.crt \
         REQUESTS_CA_BUNDLE=/usr/local/share/this-machine.crt ${PIP_INDEX_URL:+"PIP_INDEX_URL=$PIP_INDEX_URL"} \
         AWS_ENDPOINT_URL="$AWS_ENDPOINT_URL" AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test \
