@@ -96,6 +96,7 @@ cp /etc/ssl/certs/ca-certificates.crt "$root/usr/local/share/this-machine.crt"
 [ ! -f /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
 [ ! -d /etc/apt/apt.conf.d ] || cp -n /etc/apt/apt.conf.d/*proxy* "$root/etc/apt/apt.conf.d/" 2>/dev/null || true
 mount --bind /dev "$root/dev"
+mount --make-private "$root/dev" # else what is mounted below would show in the machine itself
 mount -t devpts devpts "$root/dev/pts" 2>/dev/null || true
 mkdir -p "$root/dev/shm"
 mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
