@@ -75,6 +75,9 @@ bench-drift: install ## Measure drift: false alarms, power, a million rows, the 
 bench-promotion: install ## Measure how soon a promotion decides on every server, under load
 	@PYTHONPATH=src:. $(in_venv) python bench/promotion.py
 
+bench-stream: install ## Measure the stream against a real broker and a real PostgreSQL
+	@PYTHONPATH=. $(in_venv) python bench/stream.py
+
 image: ## Build the image fraudloop:VERSION around the model (BASE=… takes another base image)
 	@scripts/image.sh
 

@@ -25,7 +25,7 @@ from tests.fitted import ROOT, bundle_of, card, start_python, told
 
 COMMANDS = (
     *("get-data", "preprocess", "train", "evaluate", "package", "tune", "use"),
-    *("predict", "serve", "ledger", "users", "batch", "payload", "registry"),
+    *("predict", "serve", "ledger", "users", "batch", "payload", "registry", "stream"),
     *("drift", "drift-reports", "outcomes", "insert"),
 )
 USERS = ("add", "list", "remove")
