@@ -1,4 +1,4 @@
-"""What clients of five older systems send, byte for byte (the values are ours), and what they read."""
+"""What clients of five older systems send, byte for byte, and read; the values are our own."""
 
 from __future__ import annotations
 
