@@ -9,7 +9,7 @@ shell_scripts = $$(find . \( -name .venv -o -name .cache -o -name .git -o -name 
 
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install run serve predict batch test check bench bench-tune bench-serving image image-tar lock clean
+.PHONY: help install run serve predict batch test check bench bench-tune bench-serving image image-tar lock clean bench-promotion
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ bench-serving: install ## Measure the server beside a bare one and other model s
 
 bench-ledger: install ## Measure keeping decisions in PostgreSQL beside a bare COPY, and in SQLite
 	@$(in_venv) python bench/ledger.py
+
+bench-promotion: install ## Measure how soon a promotion decides on every server, under load
+	@PYTHONPATH=src:. $(in_venv) python bench/promotion.py
 
 image: ## Build the image fraudloop:VERSION around the model (BASE=… takes another base image)
 	@scripts/image.sh

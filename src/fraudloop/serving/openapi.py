@@ -13,7 +13,7 @@ from fraudloop.dataset.features import LARGEST
 from fraudloop.dataset.records import naming, needed
 from fraudloop.model.manifest import Manifest
 from fraudloop.serving.dialects import UNNAMED
-from fraudloop.serving.front import PROBES
+from fraudloop.serving.front import CHANGING, FOR_USERS, PROBES
 
 Schema = dict[str, Any]
 
@@ -27,14 +27,16 @@ REFUSALS = {
     401: "No user, or not this password.",
     403: "A user without the role for this.",
     408: "The body was not here in time.",
+    409: "Not as things stand: no registry, nobody before, somebody was first.",
     413: "Too large: the body, its transactions, or those to explain.",
     415: "Not sent as plain JSON in UTF-8.",
     422: "A field is missing, unknown, out of range, or not what the card says.",
     429: "Too many logins failed: `Retry-After` says when to try again.",
     503: "More than the server takes on: `Retry-After` says when to try again.",
 }
-OF_SCORING = tuple(REFUSALS)
-OF_OTHERS = (401, 403, 429, 503)
+OF_SCORING = tuple(status for status in REFUSALS if status != 409)
+OF_OTHERS = (401, 403, 409, 429, 503)
+OF_CHANGES = tuple(REFUSALS)
 
 
 def document(app: FastAPI, manifest: Manifest) -> Schema:
@@ -55,10 +57,12 @@ def document(app: FastAPI, manifest: Manifest) -> Schema:
     }
     components["securitySchemes"] = {"user": {"type": "http", "scheme": "basic"}}
     for path, operations in made["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             if path not in PROBES:
-                operation["responses"] |= _refusals(OF_OTHERS)
-                operation["security"] = [{"user": []}] if path == "/hello" else [{}, {"user": []}]
+                changes = (method.upper(), path) in CHANGING
+                alone = changes or path in FOR_USERS
+                operation["responses"] |= _refusals(OF_CHANGES if changes else OF_OTHERS)
+                operation["security"] = [{"user": []}] if alone else [{}, {"user": []}]
     made["paths"] = _scoring_paths(manifest) | made["paths"]
     return made
 
