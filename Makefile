@@ -9,7 +9,7 @@ shell_scripts = $$(find . \( -name .venv -o -name .cache -o -name .git -o -name 
 
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install run serve predict batch test check bench bench-tune bench-serving image image-tar lock clean bench-batch
+.PHONY: help install run serve predict batch test check bench bench-tune bench-serving image image-tar lock clean bench-batch bench-ledger bench-promotion bench-drift
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,12 @@ bench-ledger: install ## Measure keeping decisions in PostgreSQL beside a bare C
 	@$(in_venv) python bench/ledger.py
 bench-batch: install ## Measure `fraudloop batch` beside reading and writing alone
 	@$(in_venv) python bench/batch.py
+
+bench-promotion: install ## Measure how soon a promotion decides on every server, under load
+	@PYTHONPATH=src:. $(in_venv) python bench/promotion.py
+
+bench-drift: install ## Measure drift: false alarms, power, a million rows, the size of a page
+	@$(in_venv) python bench/drift.py
 
 image: ## Build the image fraudloop:VERSION around the model (BASE=… takes another base image)
 	@scripts/image.sh

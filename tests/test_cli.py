@@ -25,7 +25,9 @@ from tests.fitted import ROOT, bundle_of, card, start_python, told
 
 COMMANDS = (
     *("get-data", "preprocess", "train", "evaluate", "package", "tune"),
-    *("predict", "serve", "ledger", "users", "batch"),
+    *("predict", "serve"),
+    *("drift", "drift-reports", "outcomes", "insert"),
+    *("ledger", "registry", "users", "batch"),
 )
 USERS = ("add", "list", "remove")
 LEDGER = ("migrate", "verdict", "import-verdicts", "export-validated")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fraudloop.errors import DataError, FraudloopError
-from fraudloop.model import bundle as bundles
+from fraudloop.lifecycle import following
+from fraudloop.lifecycle.following import Place
 from fraudloop.model.scorer import Scorer
 from fraudloop.serving.answers import answer
 from fraudloop.serving.dialects import Dialects
@@ -18,9 +19,9 @@ MOST_ROWS = 1_000_000
 PATIENCE = 60.0  # seconds
 
 
-def made_here(transactions: Path, bundle: Path, sha256: str | None) -> dict[str, Any]:
+def made_here(transactions: Path, bundle: Place, sha256: str | None) -> dict[str, Any]:
     """Decide the transactions of a file with a bundle."""
-    scorer = Scorer(bundles.load(bundle, sha256=sha256))
+    scorer = Scorer(following.loaded(bundle, sha256=sha256))
     dialects = Dialects(scorer.bundle.manifest.card, most_rows=MOST_ROWS)
     return answer(scorer, dialects.read(_read(transactions)))
 

@@ -49,6 +49,18 @@ class UsersError(FraudloopError):
     """The users file is missing or broken, or a user cannot be added or removed."""
 
 
+class RegistryError(FraudloopError):
+    """The registry has not what was asked of it, or does not take what it was told."""
+
+
+class RegistryAwayError(RegistryError):
+    """The registry cannot be reached now; what it would have said nobody knows."""
+
+
+class RegistryConflictError(RegistryError):
+    """Somebody else was first, or there is nothing to change."""
+
+
 class LedgerError(FraudloopError):
     """The ledger cannot do what was asked; trying the same again will not help."""
 

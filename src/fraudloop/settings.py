@@ -140,6 +140,7 @@ def without_home(stand_in: Path) -> Iterator[None]:
 def let_mlflow_tell_nobody() -> None:
     """Turn MLflow's reports of its own use off; it must be said before MLflow is loaded."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # stdout is not its own
 
 
 def let_idle_threads_sleep() -> None:
@@ -150,6 +151,55 @@ def let_idle_threads_sleep() -> None:
     before the first library that uses OpenMP is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@dataclass(frozen=True)
+class RegistrySettings:
+    """What the environment says of the registry; the address may hold a password.
+
+    >>> RegistrySettings.read({"MLFLOW_TRACKING_URI": "http://mlflow:5000/"}).uri
+    'http://mlflow:5000'
+    """
+
+    uri: str = field(default="sqlite:///ml/registry/mlflow.db", repr=False)
+    model: str | None = None  # where the project's card says no other
+    cache: Path = Path(".cache/bundles")
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> RegistrySettings:
+        """Read the settings; what is empty counts as not said."""
+        said = {name: value.strip() for name, value in environment.items() if value.strip()}
+        caches = Path(said.get("XDG_CACHE_HOME") or Path(said.get("HOME", "/tmp")) / ".cache")  # noqa: S108  # a user without a home
+        return cls(
+            uri=said.get("MLFLOW_TRACKING_URI", cls().uri).rstrip("/"),
+            model=said.get("FRAUDLOOP_MODEL"),
+            cache=Path(said.get("FRAUDLOOP_CACHE") or caches / "fraudloop" / "bundles"),
+        )
+
+
+@dataclass(frozen=True)
+class MlflowLogin:
+    """What MLflow's own client logs in with."""
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    certificates: str | None = None
+
+
+def mlflow_login(environment: Mapping[str, str] = os.environ) -> MlflowLogin:
+    """MLflow's login, by MLflow's own variables; for the moment it is used, not to keep.
+
+    >>> mlflow_login({"MLFLOW_TRACKING_USERNAME": "ana", "MLFLOW_TRACKING_PASSWORD": "x"}).username
+    'ana'
+    """
+    said = {name: value for name, value in environment.items() if value}
+    return MlflowLogin(
+        said.get("MLFLOW_TRACKING_USERNAME"),
+        said.get("MLFLOW_TRACKING_PASSWORD"),
+        said.get("MLFLOW_TRACKING_TOKEN"),
+        said.get("MLFLOW_TRACKING_SERVER_CERT_PATH"),
+    )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import inspect
 import json
 import re
 import shlex
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 import typer
 
-from fraudloop import settings, users
+from fraudloop import users
 from fraudloop.cli import app
 from fraudloop.serving.openapi import REFUSALS
 from fraudloop.settings import Serving
@@ -62,7 +63,7 @@ EXAMPLES = [
 def server(ran: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server as the page starts it, of another model, which knows the page's user."""
     folder = tmp_path_factory.mktemp("documented")
-    users.add(folder / "users.yaml", "ana", PASSWORD, ["scorer"])
+    users.add(folder / "users.yaml", "ana", PASSWORD, ["scorer", "operator"])
     known = {"FRAUDLOOP_USERS": str(folder / "users.yaml")}
     with running(folder / "log", ran / "output", environment=known) as served:
         yield served
@@ -138,8 +139,7 @@ def test_every_route_has_its_curl_line() -> None:
 
 
 def test_every_setting_is_on_the_page_with_its_default() -> None:
-    source = Path(settings.__file__).read_text(encoding="utf-8")
-    read = set(re.findall(r"\bFRAUDLOOP_[A-Z_]+", source))
+    read = set(re.findall(r"\bFRAUDLOOP_[A-Z_]+", inspect.getsource(Serving)))
     rows = {cells[0].strip("`"): cells[1] for cells in _table("variable")}
     assert set(rows) == read
     assert set(re.findall(r"\bFRAUDLOOP_[A-Z_]+", TEXT)) == read
@@ -175,6 +175,7 @@ def test_every_refusal_reads_as_the_page_says(server: Running, strict: Running) 
     told = {
         400: sent(server, by_requests("/predict", b'{"Time": 1')),
         401: sent(server, by_browser("/hello")),
+        409: sent(server, by_browser("/model/shadow")),
         403: sent(strict, by_requests("/predict", b"[]", user="ben")),
         404: sent(server, by_browser("/nowhere")),
         405: sent(server, by_browser("/predict").replace(b"GET", b"PUT", 1)),

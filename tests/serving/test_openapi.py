@@ -36,6 +36,10 @@ ROUTES = {
     "GET /hello",
     "GET /model",
     "GET /get_model_ver",
+    "GET /model/shadow",
+    "POST /model/promote",
+    "POST /model/rollback",
+    "POST /switch_model_ver",
     "GET /metrics",
 }
 

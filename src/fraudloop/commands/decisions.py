@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fraudloop.commands.shared import BUNDLE, DECISIONS, SHA256, read_params
+from fraudloop.commands.shared import BUNDLE, DECISIONS, SHA256, bundle_at
 
 app = typer.Typer()
 
@@ -16,7 +16,7 @@ app = typer.Typer()
 @app.command(rich_help_panel=DECISIONS)
 def predict(
     transactions: Annotated[Path, typer.Argument(help="JSON, in any dialect of POST /predict.")],
-    bundle: Annotated[Path | None, BUNDLE] = None,
+    bundle: Annotated[str | None, BUNDLE] = None,
     sha256: Annotated[str | None, SHA256] = None,
     server: Annotated[
         str | None, typer.Option(help="Ask this server instead: http://127.0.0.1:8080.")
@@ -28,7 +28,7 @@ def predict(
     if server is not None:
         answer = decisions.asked_of(server, transactions)
     else:
-        answer = decisions.made_here(transactions, bundle or read_params().paths.output, sha256)
+        answer = decisions.made_here(transactions, bundle_at(bundle), sha256)
     typer.echo(json.dumps(answer, indent=2))
 
 
@@ -37,13 +37,18 @@ def serve(
     host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
-    bundle: Annotated[Path | None, BUNDLE] = None,
+    bundle: Annotated[str | None, BUNDLE] = None,
     sha256: Annotated[str | None, SHA256] = None,
+    shadow: Annotated[
+        str | None,
+        typer.Option(help="A bundle that scores beside and decides nothing: registry:challenger."),
+    ] = None,
 ) -> None:
     """Answer over HTTP: /predict and its dialects, /docs, /metrics (docs/api.md)."""
     from fraudloop.serving.options import Options
     from fraudloop.serving.server import serve
-    from fraudloop.settings import Serving
+    from fraudloop.settings import Keeping, Serving
 
-    directory = bundle or read_params().paths.output
-    serve(host, port, Options(directory, sha256, workers, Serving.read()))
+    watching = None if shadow is None else bundle_at(shadow)
+    ledger = Keeping.read().url
+    serve(host, port, Options(bundle_at(bundle), sha256, workers, watching, ledger, Serving.read()))

@@ -6,10 +6,14 @@ from enum import StrEnum
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from fraudloop.dataset.derivations import AnyDerivation
+from fraudloop.dataset.recipes import AnyRecipe, Draws
+from fraudloop.dataset.times import Written
+from fraudloop.dataset.words import Category, as_text
 from fraudloop.documents import Document, Share, from_yaml, read_text
 from fraudloop.errors import CardError
 
@@ -29,32 +33,58 @@ CATEGORICAL = frozenset({Kind.BINARY, Kind.NOMINAL, Kind.ORDINAL})
 MEASURED = frozenset({Kind.NUMERIC, Kind.TIME})
 
 
-def _no_truth_value(value: Any) -> Any:
-    if value is True or value is False:
-        raise ValueError("YAML reads yes, no, true and false as truth values: quote the word")
-    return value
-
-
-Category = Annotated[str | int, BeforeValidator(_no_truth_value)]
-
-
-def as_text(value: Category | float) -> str:
-    """How a category reads: whole numbers without a point, so that CSV and JSON agree."""
-    text = str(value).strip()
-    return text[:-2] if text.endswith(".0") and text[:-2].lstrip("-").isdigit() else text
-
-
 class Column(Document):
-    """One column of a transaction."""
+    """One column of a transaction.
+
+    What was added after the first cards is written only where it is said: a card that does not say
+    it has the same text as ever, and so have the models that hold it.
+    """
 
     kind: Kind
     minimum: float | None = None
     maximum: float | None = None
     categories: tuple[Category, ...] = ()
+    # Of a nominal column: how many buckets take its words, which are too many to be listed.
+    buckets: Annotated[int | None, Field(ge=2, le=1024, exclude_if=lambda said: said is None)] = (
+        None
+    )
+    # Of a time column.
+    written: Annotated[Written, Field(exclude_if=lambda said: said == Written.SECONDS)] = (
+        Written.SECONDS
+    )
+    # Whether it becomes a feature itself, and not only what is derived from it.
+    feature: Annotated[bool, Field(exclude_if=lambda said: said)] = True
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are numbers, in files and in transactions."""
+        return self.kind in MEASURED and self.written is Written.SECONDS
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether its values are dates, written as text."""
+        return self.written is not Written.SECONDS
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its words are too many to be listed."""
+        return self.buckets is not None
+
+    @model_validator(mode="after")
+    def _says_what_its_kind_can_say(self) -> Self:
+        if self.buckets is not None and (self.kind is not Kind.NOMINAL or self.categories):
+            raise ValueError("buckets are for a nominal column without categories")
+        if self.written is not Written.SECONDS:
+            if self.kind is not Kind.TIME:
+                raise ValueError(f"a {self.kind} column is not written as a {self.written}")
+            if self.minimum is not None or self.maximum is not None:
+                raise ValueError(f"a {self.written} has no minimum or maximum")
+        return self
 
     @model_validator(mode="after")
     def _categories_belong_to_categorical_kinds(self) -> Self:
-        if (self.kind in CATEGORICAL) != bool(self.categories):
+        listed = self.kind in CATEGORICAL and self.buckets is None
+        if listed != bool(self.categories):
             raise ValueError(f"a {self.kind} column has categories exactly if it is categorical")
         if len({as_text(category) for category in self.categories}) < len(self.categories):
             raise ValueError("two categories read the same")
@@ -86,13 +116,6 @@ class Label(Document):
         return self
 
 
-class HourOf(Document):
-    """A derived feature: the hour of the day, 0 to 24, of a time column in seconds."""
-
-    name: str
-    hour_of: str
-
-
 class KaggleSource(Document):
     """Where Kaggle's API has the file."""
 
@@ -117,50 +140,6 @@ class Benchmark(Document):
     leak_above: Share
 
 
-class FraudKind(Document):
-    """One way in which synthetic fraud departs from the rest: how often, how far, how wide."""
-
-    share: Share
-    shift: float
-    elsewhere: float
-    spread: Annotated[float, Field(gt=0)]
-    columns: tuple[str, ...] = ()
-
-
-class Lookalikes(Document):
-    """Synthetic legitimate rows that resemble fraud, but in some columns only."""
-
-    share: Share
-    shift: float
-    columns: tuple[str, ...]
-
-
-class Amounts(Document):
-    """How synthetic amounts of money are distributed: log-normal, with some zeros."""
-
-    column: str
-    median: Annotated[float, Field(gt=0)]
-    mean: Annotated[float, Field(gt=0)]
-    maximum: Annotated[float, Field(gt=0)]
-    zeros: Share
-    fraud_median: Annotated[float, Field(gt=0)]
-
-
-class Recipe(Document):
-    """How the synthetic stand-in is drawn: read by `synthetic.py` alone."""
-
-    rows: Annotated[int, Field(gt=0)]
-    frauds: Annotated[int, Field(gt=0)]
-    duplicates: Annotated[int, Field(ge=0)]
-    seconds: Annotated[int, Field(gt=0)]
-    components: dict[str, float]
-    tails: Annotated[float, Field(gt=2)]
-    lookalikes: dict[str, Lookalikes]
-    fraud_shift: dict[str, float]
-    fraud_kinds: dict[str, FraudKind]
-    amount: Amounts
-
-
 class Card(Document):
     """All a program must know of a dataset."""
 
@@ -171,11 +150,13 @@ class Card(Document):
     time: str | None = None
     entity: str | None = None
     amount: str | None = None
-    derived: tuple[HourOf, ...] = ()
+    derived: tuple[AnyDerivation, ...] = ()
+    # Fields that may stand in files and transactions, and that nothing looks at.
+    ignored: Annotated[tuple[str, ...], Field(exclude_if=lambda said: not said)] = ()
     kaggle: KaggleSource | None = None
     expected: Expected = Expected()
     benchmark: Benchmark | None = None
-    synthetic: Recipe | None = None
+    synthetic: AnyRecipe | None = None
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
@@ -190,21 +171,37 @@ class Card(Document):
         must_be(self.time, "time", Kind.TIME)
         must_be(self.entity, "entity", Kind.ID, Kind.NOMINAL)
         must_be(self.amount, "amount", Kind.NUMERIC)
+        if {self.label.column, *self.columns} & set(self.ignored):
+            raise ValueError("ignored names a column of the card")
         for derived in self.derived:
-            must_be(derived.hour_of, f"derived {derived.name!r}", Kind.TIME)
+            for name in derived.columns:
+                if not self._is(name, derived.of_kind):
+                    wrong = f"{name!r}, which is no {derived.of_kind} column"
+                    raise ValueError(f"derived {derived.name!r} names {wrong}")
         if len(set(self.feature_names)) < len(self.feature_names):
             raise ValueError("two features have the same name")
         if not self.feature_names:
             raise ValueError("no column of it becomes a feature")
         return self
 
+    def _is(self, name: str, kind: str) -> bool:
+        """Whether a column is of such a kind, in the words of `Derivation.of_kind`."""
+        column = self.columns.get(name)
+        if column is None:
+            return False
+        return kind == column.kind or (kind == "dated time" and column.is_dated)
+
     @model_validator(mode="after")
     def _recipe_draws_the_columns(self) -> Self:
         if self.synthetic is not None:
-            drawn = {self.time, *self.synthetic.components, self.synthetic.amount.column}
-            wrong = drawn ^ set(self.columns)
+            if isinstance(self.synthetic, Draws):
+                drawn = {*self.synthetic.columns} - set(self.ignored)
+                wrong = drawn ^ {*self.columns, self.label.column}
+            else:
+                drawn = {str(self.time), *self.synthetic.components, self.synthetic.amount.column}
+                wrong = drawn ^ set(self.columns)
             if wrong:
-                names = ", ".join(sorted(map(str, wrong)))
+                names = ", ".join(sorted(wrong))
                 raise ValueError(f"synthetic and columns do not name the same columns ({names})")
         return self
 
@@ -213,7 +210,11 @@ class Card(Document):
         """The columns of the feature matrix, in order."""
         names: list[str] = []
         for name, column in self.columns.items():
-            if column.kind is Kind.NOMINAL:
+            if not column.feature:
+                continue
+            if column.buckets is not None:
+                names += [f"{name}#{bucket}" for bucket in range(column.buckets)]
+            elif column.kind is Kind.NOMINAL:
                 names += [f"{name}={category}" for category in column.categories]
             elif column.kind not in (Kind.TIME, Kind.ID):
                 names.append(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from reprlib import repr as shown
@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fraudloop.dataset.card import CATEGORICAL, Card, Column, Kind, as_text
+from fraudloop.dataset import buckets
+from fraudloop.dataset.card import CATEGORICAL, Card, Column, Kind
 from fraudloop.dataset.features import LARGEST
 from fraudloop.dataset.reading import line_of
 from fraudloop.dataset.split import Part, Rows
+from fraudloop.dataset.times import LIKE, is_moment, seconds_of
+from fraudloop.dataset.words import as_text
 from fraudloop.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ def schema(card: Card) -> pa.DataFrameSchema:
 
     columns = {
         name: pa.Column(
-            float if column.kind in (Kind.NUMERIC, Kind.TIME) else None,
+            float if column.is_number else None,
             checks=_checks(column),
             nullable=False,
         )
@@ -53,7 +56,7 @@ def schema(card: Card) -> pa.DataFrameSchema:
 
 @_pandera_hushed()
 def validate(table: pd.DataFrame, card: Card, where: Path) -> pd.DataFrame:
-    """The table, once every value is known to fit the card: its label 0 or 1, categories alike.
+    """The table, once every value fits the card: its label 0 or 1, categories alike, times seconds.
 
     The first value that does not fit, by line, is named in one error.
     """
@@ -74,7 +77,12 @@ def validate(table: pd.DataFrame, card: Card, where: Path) -> pd.DataFrame:
         for name, column in card.columns.items()
         if column.kind in CATEGORICAL
     }
-    return table.assign(**alike, **{card.label.column: label.to_numpy().astype(np.int8)})
+    seconds = {
+        name: seconds_of(table[name].to_numpy(dtype=object), column.written)
+        for name, column in card.columns.items()
+        if column.is_dated
+    }
+    return table.assign(**alike, **seconds, **{card.label.column: label.to_numpy().astype(np.int8)})
 
 
 def report(
@@ -107,7 +115,9 @@ def _columns(table: pd.DataFrame, card: Card) -> dict[str, Any]:
     for name, column in card.columns.items():
         values = table[name]
         about: dict[str, Any] = {"kind": str(column.kind), "missing": int(values.isna().sum())}
-        if column.kind in CATEGORICAL:
+        if column.is_open:
+            about["distinct"] = int(values.nunique())
+        elif column.kind in CATEGORICAL:
             counts = values.map(as_text).value_counts()
             about["counts"] = {
                 as_text(category): int(counts.get(as_text(category), 0))
@@ -149,6 +159,11 @@ def _rounded(value: float) -> float:
 def _checks(column: Column) -> list[pa.Check]:
     import pandera.pandas as pa
 
+    if column.is_open:
+        return [_each(lambda value: buckets.problem(value) is None, "is too long or empty")]
+    if column.is_dated:
+        like = f"is not written as {LIKE[column.written]}"
+        return [_each(lambda value: is_moment(value, column.written), like)]
     if column.kind in CATEGORICAL:
         return [_one_of({as_text(category) for category in column.categories})]
     if column.kind is Kind.ID:
@@ -159,6 +174,17 @@ def _checks(column: Column) -> list[pa.Check]:
     if column.maximum is not None:
         checks.append(pa.Check.le(column.maximum, error=f"is above {column.maximum:.15g}"))
     return checks
+
+
+def _each(fits: Callable[[Any], bool], error: str) -> pa.Check:
+    """A check of each value; of values that a table says often, each is asked about once."""
+    import pandera.pandas as pa
+
+    def checked(values: pd.Series[Any]) -> pd.Series[Any]:
+        known = {value: fits(value) for value in values.unique()}
+        return values.map(known)
+
+    return pa.Check(checked, error=error)
 
 
 def _one_of(allowed: set[str]) -> pa.Check:

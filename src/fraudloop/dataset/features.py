@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.dataset.card import Card, Column, Kind, as_text
+from fraudloop.dataset import buckets
+from fraudloop.dataset.card import Card, Column, Kind
+from fraudloop.dataset.derivations import HOURS_PER_DAY, HourOf, Numbers
+from fraudloop.dataset.times import SECONDS_PER_DAY, SECONDS_PER_HOUR, seconds_of
+from fraudloop.dataset.words import as_text
 from fraudloop.errors import DataError
 
-SECONDS_PER_HOUR = 3600.0
-SECONDS_PER_DAY = 86400.0
-HOURS_PER_DAY = np.float32(24.0)
 LARGEST = float(np.finfo(np.float32).max)
 
 Columns = Mapping[str, NDArray[Any]]
@@ -46,21 +47,35 @@ def encode(card: Card, columns: Columns) -> NDArray[np.float32]:
     matrix = np.empty((rows, len(card.feature_names)), dtype=np.float32)
     filled = 0
     for name, column in card.columns.items():
+        if not column.feature or column.kind in (Kind.TIME, Kind.ID):
+            continue
         if column.kind is Kind.NUMERIC:
             matrix[:, filled] = columns[name]
             filled += 1
         elif column.kind in (Kind.BINARY, Kind.ORDINAL):
             matrix[:, filled] = _codes(name, column, columns[name])
             filled += 1
-        elif column.kind is Kind.NOMINAL:
+        else:
             codes = _codes(name, column, columns[name])
-            for code in range(len(column.categories)):
-                matrix[:, filled] = codes == code
-                filled += 1
+            wide = column.buckets or len(column.categories)
+            matrix[:, filled : filled + wide] = codes[:, None] == np.arange(wide)
+            filled += wide
+    measured = _measured(card, columns)
     for derived in card.derived:
-        matrix[:, filled] = _hours(np.asarray(columns[derived.hour_of], dtype=np.float64))
+        matrix[:, filled] = derived.values(measured)
         filled += 1
     return matrix
+
+
+def _measured(card: Card, columns: Columns) -> dict[str, Numbers]:
+    """The columns that features are derived from, as numbers: moments in seconds."""
+    found: dict[str, Numbers] = {}
+    for name in {name: None for derived in card.derived for name in derived.columns}:
+        try:
+            found[name] = seconds_of(np.asarray(columns[name]), card.columns[name].written)
+        except ValueError as error:
+            raise DataError(f"column {name!r}: {error}: correct it") from error
+    return found
 
 
 class RowEncoder:
@@ -81,18 +96,26 @@ class RowEncoder:
     def __init__(self, card: Card) -> None:
         columns = {name: each.kind for name, each in card.columns.items() if each.kind != Kind.ID}
         if not self.takes(card):
-            raise ValueError(f"{card.id} has categories, which are no numbers")
+            raise ValueError(f"{card.id} has columns that are no numbers")
         names = list(columns)
-        numeric = [place for place, name in enumerate(names) if columns[name] is Kind.NUMERIC]
+        numeric = [
+            place
+            for place, name in enumerate(names)
+            if columns[name] is Kind.NUMERIC and card.columns[name].feature
+        ]
         self._width = len(card.feature_names)
         # Runs of columns that stand together, so that each is taken in one piece.
         self._runs = [slice(run[0], run[-1] + 1) for run in _runs(numeric)]
-        self._hours = [names.index(derived.hour_of) for derived in card.derived]
+        self._hours = [
+            names.index(derived.hour_of) for derived in card.derived if isinstance(derived, HourOf)
+        ]
 
     @staticmethod
     def takes(card: Card) -> bool:
-        """Whether a card's columns are all numbers."""
-        return not any(column.categories for column in card.columns.values())
+        """Whether a card's columns are all numbers, and nothing but hours is derived from them."""
+        kinds = card.columns.values()
+        numbers = all(column.kind is Kind.ID or column.is_number for column in kinds)
+        return numbers and all(isinstance(derived, HourOf) for derived in card.derived)
 
     def many(self, rows: Rows) -> NDArray[np.float32]:
         """The features of many rows."""
@@ -103,7 +126,7 @@ class RowEncoder:
             matrix[:, filled : filled + wide] = rows[:, run]
             filled += wide
         for place, time in enumerate(self._hours, start=filled):
-            matrix[:, place] = _hours(rows[:, time])
+            matrix[:, place] = HourOf(name="hour", hour_of="at").values({"at": rows[:, time]})
         return matrix
 
     def one(self, row: Sequence[float]) -> NDArray[np.float32]:
@@ -131,20 +154,18 @@ def _runs(places: Sequence[int]) -> list[list[int]]:
 
 
 def _hour(seconds: float) -> float:
-    """`_hours` of one number."""
+    """`HourOf` of one number."""
     hour = float(np.float32(seconds % SECONDS_PER_DAY / SECONDS_PER_HOUR))
     return 0.0 if hour == HOURS_PER_DAY else hour
 
 
-def _hours(seconds: Rows) -> NDArray[np.float32]:
-    """The hour of the day of each number of seconds."""
-    hours = (seconds % SECONDS_PER_DAY / SECONDS_PER_HOUR).astype(np.float32)
-    # In float32 a day's last instant is 24, which is the next day's 0.
-    return hours % HOURS_PER_DAY
-
-
 def _codes(name: str, column: Column, values: NDArray[Any]) -> NDArray[np.intp]:
     """Each value's place among the column's categories; 1, 1.0 and "1" are the same category."""
+    if column.buckets is not None:
+        try:
+            return buckets.codes(np.asarray(values, dtype=object), column.buckets)
+        except ValueError as error:
+            raise DataError(f"column {name!r} holds {error}: correct it") from error
     places = {as_text(category): code for code, category in enumerate(column.categories)}
     found, inverse = np.unique(np.asarray(values, dtype=object).astype(str), return_inverse=True)
     codes = np.array([places.get(as_text(value), -1) for value in found], dtype=np.intp)

@@ -8,7 +8,7 @@ from pathlib import Path
 from reprlib import repr as shown
 from typing import TYPE_CHECKING
 
-from fraudloop.dataset.card import CATEGORICAL, Card, Kind
+from fraudloop.dataset.card import Card
 from fraudloop.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 def read_csv(path: Path, card: Card) -> pd.DataFrame:
     """Read the card's columns and the label of the CSV at `path`; other columns are left out.
 
-    Numbers come as float64, categories, ids and the label as text, exactly as written.
+    Numbers come as float64, dates, words, ids and the label as text, exactly as written.
     """
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
@@ -51,7 +51,7 @@ def read_csv(path: Path, card: Card) -> pd.DataFrame:
 
 def is_number(card: Card, name: str) -> bool:
     """Whether a column is read as numbers."""
-    return name in card.columns and card.columns[name].kind not in (*CATEGORICAL, Kind.ID)
+    return name in card.columns and card.columns[name].is_number
 
 
 def read_header(path: Path, card: Card) -> list[str]:

@@ -8,9 +8,13 @@ from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fraudloop.dataset.card import Card, Column, Kind, as_text
+from fraudloop.dataset import buckets
+from fraudloop.dataset.card import Card, Column, Kind
 from fraudloop.dataset.features import LARGEST, Columns
+from fraudloop.dataset.times import LIKE, is_moment, seconds_of
+from fraudloop.dataset.words import as_text
 from fraudloop.errors import DataError
 
 Id = str | int
@@ -45,7 +49,7 @@ def columns_of(card: Card, transactions: Collection[tuple[Id, Any]]) -> Columns:
         sentence, _ = faults[0]
         raise DataError(sentence, detail=[fault for _, fault in faults])
     return {
-        name: np.array([_taken(column, fields[name]) for _, fields in transactions])
+        name: _taken(column, [fields[name] for _, fields in transactions])
         for name, column in needed(card).items()
     }
 
@@ -56,9 +60,30 @@ def needed(card: Card) -> dict[str, Column]:
 
 
 def naming(card: Card) -> tuple[str, ...]:
-    """The fields that may name a transaction, the first that is there counting."""
-    ids = tuple(name for name, column in card.columns.items() if column.kind is Kind.ID)
+    """The fields that may name a transaction, the first that is there counting.
+
+    The entity is none of them: a card number says whose transaction it is, and not which.
+    """
+    ids = tuple(
+        name
+        for name, column in card.columns.items()
+        if column.kind is Kind.ID and name != card.entity
+    )
     return ids if ID in ids or ID in card.columns else (*ids, ID)
+
+
+def carried(card: Card) -> tuple[str, ...]:
+    """The fields that hold an id, where they are there: of the transaction, or of its entity."""
+    entity = card.entity
+    ids = naming(card)
+    if entity is None or card.columns[entity].kind is not Kind.ID:
+        return ids
+    return (*ids, entity)
+
+
+def beside(card: Card) -> tuple[str, ...]:
+    """The fields that may stand in a transaction with any value: nothing looks at them."""
+    return (card.label.column, *card.ignored)
 
 
 def is_id(value: Any) -> bool:
@@ -78,8 +103,8 @@ def _faults(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each fault as a sentence, and as what it says."""
     columns = needed(card)
-    ids = naming(card)
-    known = {*card.columns, card.label.column, *ids}
+    known = {*card.columns, *beside(card), *naming(card)}
+    ids = carried(card)
     categories = {name: [*map(as_text, column.categories)] for name, column in columns.items()}
     for key, fields in transactions:
         if not isinstance(fields, Mapping):
@@ -112,6 +137,12 @@ def _problem(column: Column, categories: list[str], value: Any) -> str | None:
         written = isinstance(value, str | int | float) and not isinstance(value, bool)
         known = written and as_text(value) in categories
         return None if known else f", none of {', '.join(categories)}"
+    if column.is_open:
+        wrong = buckets.problem(value)
+        return None if wrong is None else f", which {wrong}"
+    if column.is_dated:
+        like = LIKE.get(column.written)
+        return None if is_moment(value, column.written) else f", not written as {like}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ", which is no number"
     if not abs(value) <= LARGEST:  # nor is NaN; an int may be more than a float can hold
@@ -123,8 +154,12 @@ def _problem(column: Column, categories: list[str], value: Any) -> str | None:
     return None
 
 
-def _taken(column: Column, value: Any) -> float | str:
-    return as_text(value) if column.categories else float(value)
+def _taken(column: Column, values: list[Any]) -> NDArray[Any]:
+    if column.is_open:  # as objects: in an array of texts each takes the room of the longest
+        return np.array(values, dtype=object)
+    if column.is_dated:
+        return seconds_of(np.array(values, dtype=object), column.written)
+    return np.array([as_text(each) if column.categories else float(each) for each in values])
 
 
 def _shown(value: Any) -> str:

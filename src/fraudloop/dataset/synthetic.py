@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.dataset.card import Amounts, Card, Recipe
+from fraudloop.dataset import stand_in
+from fraudloop.dataset.card import Card
+from fraudloop.dataset.recipes import Amounts, Draws, Recipe
 from fraudloop.errors import SourceError
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ AMOUNT_DECIMALS = 2
 
 
 def draw(card: Card, *, seed: int, rows: int | None = None) -> dict[str, NDArray[np.generic]]:
-    """Draw a table with the card's columns and label, sorted by time.
+    """Draw a table with the card's columns and label, sorted by time where the card has one.
 
     >>> from pathlib import Path
     >>> from fraudloop.dataset import card
@@ -41,6 +43,8 @@ def draw(card: Card, *, seed: int, rows: int | None = None) -> dict[str, NDArray
     (5790, 10)
     """
     recipe = card.synthetic
+    if isinstance(recipe, Draws):
+        return stand_in.draw(recipe, seed=seed, rows=rows)
     if recipe is None or card.time is None:
         raise SourceError(
             f"card {card.id} has no recipe for synthetic data: "

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fraudloop import files
-from fraudloop.dataset.card import CATEGORICAL, Card, Kind, as_text
+from fraudloop.dataset.card import CATEGORICAL, Card, Kind
 from fraudloop.dataset.records import columns_of
+from fraudloop.dataset.words import as_text
 from fraudloop.errors import DataError, LedgerError
 from fraudloop.ledger.ledger import Ledger
 from fraudloop.ledger.records import Kept

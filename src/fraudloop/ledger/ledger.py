@@ -10,7 +10,7 @@ from typing import Any, Self
 from sqlalchemy import Engine, Select, select
 
 from fraudloop.errors import DataError, LedgerError, NoDecisionError
-from fraudloop.ledger import faults, migrate, place, rows, statements, verdicts
+from fraudloop.ledger import faults, migrate, place, rows, statements, tallies, verdicts
 from fraudloop.ledger.accounts import Accounts
 from fraudloop.ledger.alerts import Alerts
 from fraudloop.ledger.audit import Audit
@@ -29,6 +29,7 @@ from fraudloop.ledger.records import (
     Verdict,
 )
 from fraudloop.ledger.tables import decision_ids, decisions
+from fraudloop.ledger.tallies import Tally
 
 MOST_ON_A_PAGE = 1_000
 CONFIRMED_AT_ONCE = 1_000
@@ -172,3 +173,9 @@ class Ledger:
             streamed = connection.execution_options(yield_per=CONFIRMED_AT_ONCE)
             for row in streamed.execute(wanted):
                 yield statements.kept(row)
+
+    def tallies(self, card: str, since: datetime, until: datetime) -> tuple[Tally, ...]:
+        """How many decisions each day had of each model version and prediction."""
+        with faults.told(self.where), self._engine.begin() as connection:
+            found = connection.execute(tallies.by_day(card, since, until, self._dialect))
+            return tuple(map(tallies.of_row, found))

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from fraudloop import __version__
 from fraudloop.errors import FraudloopError, UsersError
-from fraudloop.serving import openapi
+from fraudloop.serving import openapi, shadowing, steering
 from fraudloop.serving.auth import Gate
 from fraudloop.serving.front import FAILED, Front
 from fraudloop.serving.limits import Limits
@@ -23,7 +23,7 @@ from fraudloop.serving.metrics import Metrics
 from fraudloop.serving.options import Options
 from fraudloop.serving.refusals import RequestError, as_request_error
 from fraudloop.serving.scoring import Desk, Scoring, alone, by_id, in_full
-from fraudloop.serving.watch import identity, lifespan
+from fraudloop.serving.watch import Watch, identity, lifespan
 from fraudloop.settings import Serving
 from fraudloop.users import User, Users, UsersFile
 
@@ -46,14 +46,16 @@ def create(options: Options) -> Front:
     log = Log()
     catch_others(log)
     desk = _desk(options)
+    watched = Watch(desk.live, desk.metrics, log)
     gate = Gate(_users(options.settings, log))
+    ends = [gate.close, desk.pool.shutdown, desk.live.source.close, *shadowing.ends(desk.shadow)]
     app = FastAPIOffline(
         docs_url="/docs",
         redoc_url=None,
         title="fraudloop",
         telemetry=SILENT,
         version=__version__,
-        lifespan=lifespan(desk.live, desk.metrics, log, [gate.close, desk.pool.shutdown]),
+        lifespan=lifespan(watched, log, ends),
         redirect_slashes=False,
     )
     scoring = {
@@ -65,6 +67,8 @@ def create(options: Options) -> Front:
         app.router.routes.append(Route(path, endpoint, methods=list(methods)))
     _add_probes(app, desk)
     _add_descriptions(app, desk.live)
+    steering.add(app, desk, watched, options)
+    shadowing.add(app, desk)
     _add_refusals(app)
     app.openapi = lambda: openapi.document(app, desk.live.snapshot.bundle.manifest)  # type: ignore[method-assign]  # as FastAPI's manual does
     return Front(
@@ -97,7 +101,7 @@ def _desk(options: Options) -> Desk:
         at_once=settings.concurrency,
         bytes_at_once=BODIES_AT_ONCE * settings.max_body_bytes,
     )
-    return Desk(live, limits, metrics, settings)
+    return Desk(live, limits, metrics, settings, shadowing.started(options, metrics))
 
 
 def _users(settings: Serving, log: Log) -> Users:
@@ -138,7 +142,7 @@ def _add_probes(app: FastAPI, desk: Desk) -> None:
         return {
             "status": "ready",
             "model_version": desk.live.snapshot.bundle.version,
-            "detail": [] if desk.live.fault is None else [desk.live.fault],
+            "detail": desk.live.remarks,
         }
 
     @app.get("/metrics", tags=["probes"], response_class=PlainTextResponse)

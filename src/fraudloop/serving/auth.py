@@ -13,7 +13,7 @@ import secrets
 import time
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -105,6 +105,14 @@ def require(user: User, role: Role) -> None:
     """Let a user pass who has this role."""
     if not user.may(role):
         raise ForbiddenError(role)
+
+
+def refuse_other_sites(headers: Mapping[bytes, bytes]) -> None:
+    """Let no page of another site use a browser that knows the password."""
+    if headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+        raise RequestError(403, "another site's page sent this: send it from the server's own")
+    if b"content-type" not in headers:
+        raise RequestError(415, "the body has no type: send Content-Type: application/json")
 
 
 def _decoded(token: bytes) -> str | None:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from fraudloop.dataset.card import Card
 from fraudloop.dataset.features import encode
-from fraudloop.dataset.records import Id, columns_of, is_id, naming, needed, own_id
+from fraudloop.dataset.records import Id, beside, carried, columns_of, is_id, naming, needed, own_id
 from fraudloop.errors import DataError
 from fraudloop.serving import json_text
 from fraudloop.serving.asked import Asked
@@ -36,7 +36,7 @@ class Dialects:
         self.most_rows = most_rows
         self._names = tuple(needed(card))
         self._naming = naming(card)
-        self._fields = {*self._names, *self._naming, card.label.column}
+        self._fields = {*self._names, *carried(card), *beside(card)}
         self._quick = QuickReader(card)
 
     def read(self, body: bytes | bytearray, *, unnamed: bool = False) -> Asked:
@@ -139,7 +139,7 @@ class Dialects:
     def _value(self, name: str, text: str) -> Any:
         """A number where the card has one, if the text is one."""
         column = self.card.columns.get(name)
-        if column is None or column.categories or name not in self._names:
+        if column is None or not column.is_number or name not in self._names:
             return text
         try:
             return text if "_" in text or text != text.strip() else float(text)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import Any
 
-from fraudloop.serving.auth import Gate, require
+from fraudloop.serving.auth import Gate, refuse_other_sites, require
 from fraudloop.serving.log import Log
 from fraudloop.serving.metrics import Metrics
 from fraudloop.serving.refusals import RequestError
@@ -22,6 +22,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 PROBES = frozenset({"/ping", "/health", "/health-check/liveness", "/ready"})
 SCORING = frozenset({"/predict", "/predict_fraud", "/invocations"})
 FOR_USERS = frozenset({"/hello"})
+# What changes anything wants a user with this role, on an open server too.
+CHANGING = {
+    ("POST", path): Role.OPERATOR
+    for path in ("/model/promote", "/model/rollback", "/switch_model_ver")
+}
 METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
 OTHER = "other"
 CLIENT_GONE = 499  # as nginx counts those who hung up before their answer
@@ -113,7 +118,9 @@ class Front:
         return b"%s-%x" % (self._ids, next(self._numbers))
 
     async def _admit(self, scope: Scope, path: str, note: dict[str, Any]) -> None:
-        if path in PROBES or (self._open_house and path not in FOR_USERS):
+        changing = CHANGING.get((scope["method"], path))
+        asked_for = changing is not None or path in FOR_USERS
+        if path in PROBES or (self._open_house and not asked_for):
             return
         client = scope.get("client")
         origin = client[0] if client else "a socket"
@@ -121,3 +128,6 @@ class Front:
         note["user"] = user.name
         if path in SCORING:
             require(user, Role.SCORER)
+        if changing is not None:
+            require(user, changing)
+            refuse_other_sites(scope[HEADERS])

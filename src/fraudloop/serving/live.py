@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fraudloop.errors import FraudloopError
-from fraudloop.model import bundle as bundles
-from fraudloop.model import manifest as manifests
+from fraudloop.lifecycle.following import Place, source_of
 from fraudloop.model.bundle import Bundle
 from fraudloop.model.scorer import Scorer
 from fraudloop.serving.asked import Asked
 from fraudloop.serving.dialects import Dialects
-
-Signature = dict[str, tuple[int, int, int] | None]
 
 
 @dataclass(frozen=True)
@@ -48,21 +44,22 @@ class Snapshot:
 class Live:
     """Holds the snapshot that decides; `fault` says why a newer bundle does not."""
 
-    def __init__(
-        self, directory: Path, *, sha256: str | None, most_rows: int, threads: int
-    ) -> None:
-        self._directory = directory
-        self._sha256 = sha256
+    def __init__(self, where: Place, *, sha256: str | None, most_rows: int, threads: int) -> None:
+        self.source = source_of(where, sha256=sha256)
         self._most_rows = most_rows
         self._threads = threads
         self._lock = threading.Lock()
         self.fault: str | None = None
-        self._seen: Signature = {}
         self.snapshot = self._load()
 
+    @property
+    def remarks(self) -> list[str]:
+        """What a person should know though a model decides."""
+        return [each for each in (self.fault, self.source.note) if each is not None]
+
     def changed(self) -> bool:
-        """Whether any file of the bundle is another than when it was last looked at."""
-        return self._signature(self._seen) != self._seen
+        """Whether another bundle lies there than when it was last looked at."""
+        return self.source.changed()
 
     def reload(self) -> Snapshot | None:
         """Load what lies there now aside, prove it, and let it decide; None if it already does.
@@ -95,27 +92,9 @@ class Live:
 
     def _load(self) -> Snapshot:
         """Load what lies there, prove it on its smoke row, and make it ready to decide."""
-        # Looked at before it is read: what is changed meanwhile will count as a change.
-        self._seen = self._signature(self._promised() or self._seen)
-        bundle = bundles.load(self._directory, sha256=self._sha256)
+        bundle = self.source.load()
         scorer = Scorer(bundle, threads=self._threads)
         return Snapshot(scorer, Dialects(bundle.manifest.card, most_rows=self._most_rows))
-
-    def _promised(self) -> Iterable[str]:
-        """The files of the bundle that lies there, whether or not they are there already."""
-        with suppress(OSError, FraudloopError):
-            return manifests.parse((self._directory / manifests.NAME).read_bytes(), "").files
-        return ()
-
-    def _signature(self, names: Iterable[str]) -> Signature:
-        """What tells a changed file from the same one without reading it."""
-        signature: Signature = {}
-        for name in {manifests.NAME, *names}:
-            signature[name] = None
-            with suppress(OSError):
-                stat = (self._directory / name).stat()
-                signature[name] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        return signature
 
 
 def _prove_the_rest(scorer: Scorer) -> None:

@@ -97,14 +97,31 @@ class Metrics:
             self._model.labels(*before).set(0)
         self._model.labels(version, candidate).set(1)
 
+    def deciding(self, version: str) -> int:
+        """How many workers decide with this version."""
+        named = self.samples("fraudloop_model")
+        return round(sum(value for labels, value in named if labels["version"] == version))
+
     def reloaded(self, outcome: str) -> None:
         """Count a bundle that was taken, or refused."""
         self._reloads.labels(outcome).inc()
 
+    def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """What all workers counted under a sample's name, by its labels."""
+        return [
+            (sample.labels, sample.value)
+            for family in self._everybody().collect()
+            for sample in family.samples
+            if sample.name == name
+        ]
+
     def text(self) -> bytes:
         """All of it as Prometheus reads it."""
+        return generate_latest(self._everybody())
+
+    def _everybody(self) -> CollectorRegistry:
         if not self._together:
-            return generate_latest(self.registry)
+            return self.registry
         everybody = CollectorRegistry()
         MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]  # the library has no types
-        return generate_latest(everybody)
+        return everybody

@@ -8,12 +8,15 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from fraudloop.dataset.card import Card, Column, Kind, as_text
+from fraudloop.dataset.buckets import LONGEST
+from fraudloop.dataset.card import Card, Column, Kind
 from fraudloop.dataset.features import LARGEST
-from fraudloop.dataset.records import naming, needed
+from fraudloop.dataset.records import beside, carried, needed
+from fraudloop.dataset.times import LIKE, Written
+from fraudloop.dataset.words import as_text
 from fraudloop.model.manifest import Manifest
 from fraudloop.serving.dialects import UNNAMED
-from fraudloop.serving.front import PROBES
+from fraudloop.serving.front import CHANGING, FOR_USERS, PROBES
 
 Schema = dict[str, Any]
 
@@ -27,14 +30,20 @@ REFUSALS = {
     401: "No user, or not this password.",
     403: "A user without the role for this.",
     408: "The body was not here in time.",
+    409: "Not as things stand: no registry, nobody before, somebody was first.",
     413: "Too large: the body, its transactions, or those to explain.",
     415: "Not sent as plain JSON in UTF-8.",
     422: "A field is missing, unknown, out of range, or not what the card says.",
     429: "Too many logins failed: `Retry-After` says when to try again.",
     503: "More than the server takes on: `Retry-After` says when to try again.",
 }
-OF_SCORING = tuple(REFUSALS)
-OF_OTHERS = (401, 403, 429, 503)
+OF_SCORING = tuple(status for status in REFUSALS if status != 409)
+# Days that every month has: no pattern knows the leap years.
+_DAY = "^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+_CLOCK = "[ T]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+SHAPES = {Written.DATE: f"{_DAY}$", Written.DATETIME: f"{_DAY}{_CLOCK}$"}
+OF_OTHERS = (401, 403, 409, 429, 503)
+OF_CHANGES = tuple(REFUSALS)
 
 
 def document(app: FastAPI, manifest: Manifest) -> Schema:
@@ -55,10 +64,12 @@ def document(app: FastAPI, manifest: Manifest) -> Schema:
     }
     components["securitySchemes"] = {"user": {"type": "http", "scheme": "basic"}}
     for path, operations in made["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
             if path not in PROBES:
-                operation["responses"] |= _refusals(OF_OTHERS)
-                operation["security"] = [{"user": []}] if path == "/hello" else [{}, {"user": []}]
+                changes = (method.upper(), path) in CHANGING
+                alone = changes or path in FOR_USERS
+                operation["responses"] |= _refusals(OF_CHANGES if changes else OF_OTHERS)
+                operation["security"] = [{"user": []}] if alone else [{}, {"user": []}]
     made["paths"] = _scoring_paths(manifest) | made["paths"]
     return made
 
@@ -71,6 +82,10 @@ def example(manifest: Manifest) -> dict[str, Any]:
 def _usual(name: str, column: Column, manifest: Manifest) -> float | str | int:
     if column.categories:
         return column.categories[0]
+    if column.is_open:
+        return "any"
+    if column.is_dated:
+        return LIKE[column.written]
     known = manifest.reference.get(name)
     middle = 0.0 if known is None else float(f"{known.quantiles[len(known.quantiles) // 2]:.6g}")
     low, high = _range(column)
@@ -200,6 +215,12 @@ def _value(column: Column) -> Schema:
     if column.categories:
         texts = {as_text(category) for category in column.categories}
         return {"enum": [*column.categories, *sorted(texts.difference(column.categories))]}
+    if column.is_open:
+        # At least one character that is no blank.
+        text = {"type": "string", "pattern": r"\S", "maxLength": LONGEST}
+        return {"anyOf": [text, {"type": "number"}]}
+    if column.is_dated:
+        return {"type": "string", "pattern": SHAPES[column.written]}
     low, high = _range(column)
     return {"type": "number", "minimum": low, "maximum": high}
 
@@ -207,8 +228,8 @@ def _value(column: Column) -> Schema:
 def _transaction(card: Card, columns: Mapping[str, Column]) -> Schema:
     values = {name: _value(column) for name, column in columns.items()}
     names: Schema = {"type": ["string", "integer", "null"]}
-    beside = dict.fromkeys(naming(card), names) | {card.label.column: {}}
-    return {"title": card.title, **_object(values | beside, list(values))}
+    others = dict.fromkeys(carried(card), names) | {name: {} for name in beside(card)}
+    return {"title": card.title, **_object(values | others, list(values))}
 
 
 def _fields(manifest: Manifest) -> list[Schema]:

@@ -16,10 +16,12 @@ from typing import Any
 import msgspec
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
+from numpy.typing import NDArray
 
-from fraudloop.dataset.card import MEASURED, Card, as_text
+from fraudloop.dataset.card import Card, Column
 from fraudloop.dataset.features import LARGEST, RowEncoder, encode
-from fraudloop.dataset.records import Id, naming, needed
+from fraudloop.dataset.records import Id, beside, carried, naming, needed
+from fraudloop.dataset.words import as_text
 from fraudloop.errors import DataError
 from fraudloop.model.scorer import Features
 from fraudloop.serving.asked import Asked
@@ -50,12 +52,9 @@ class QuickReader:
         columns = needed(card)
         self._card = card
         self._names = tuple(columns)
-        self._known = {name.encode() for name in (*columns, *naming(card), card.label.column)}
-        self._types: dict[str, Any] = {
-            name: float if column.kind in MEASURED else str | int | float
-            for name, column in columns.items()
-        }
-        self._measured = [name for name in columns if columns[name].kind in MEASURED]
+        self._known = {name.encode() for name in (*columns, *carried(card), *beside(card))}
+        self._types: dict[str, Any] = {name: _type(column) for name, column in columns.items()}
+        self._measured = [name for name in columns if columns[name].is_number]
         bounds = [(columns[name].minimum, columns[name].maximum) for name in self._measured]
         self._low = np.array([-LARGEST if low is None else max(low, -LARGEST) for low, _ in bounds])
         self._high = np.array([LARGEST if up is None else min(up, LARGEST) for _, up in bounds])
@@ -68,7 +67,10 @@ class QuickReader:
         transaction = self._transaction()
         places = [f"c{place}" for place in range(len(columns))]
         self._values = _getter(attrgetter, places)
-        self._extras = _getter(attrgetter, ["label", *self._own_ids()])
+        self._extras = _getter(attrgetter, [*self._own_ids(), *self._beside()])
+        self._naming = len(naming(card))
+        texts = [place for place, name in enumerate(columns) if not columns[name].is_number]
+        self._texts = _getter(itemgetter, texts) if texts else None
         self._one = msgspec.json.Decoder(transaction)
         self._many = msgspec.json.Decoder(list[transaction])  # type: ignore[valid-type]  # made above
         self._named = msgspec.json.Decoder(dict[str, transaction])  # type: ignore[valid-type]  # too
@@ -97,7 +99,7 @@ class QuickReader:
     def _read_one(self, body: bytes | bytearray) -> Asked | None:
         fields = self._one.decode(body)
         ids: list[Id] = [0]
-        members = body.count(b":")
+        members = body.count(b":") - self._colons([fields], body, self._values)
         if members != len(self._names):
             if members != len(self._names) + self._count_extras([fields]):
                 return None
@@ -110,7 +112,7 @@ class QuickReader:
     def _read_many(self, body: bytes | bytearray) -> Asked | None:
         rows = self._many.decode(body)
         ids: list[Id] = list(range(len(rows)))
-        members = body.count(b":")
+        members = body.count(b":") - self._colons(rows, body, self._values)
         if members != len(rows) * len(self._names):
             if members != len(rows) * len(self._names) + self._count_extras(rows):
                 return None
@@ -119,7 +121,7 @@ class QuickReader:
 
     def _read_named(self, body: bytes | bytearray) -> Asked | None:
         named = self._named.decode(body)
-        members = body.count(b":")
+        members = body.count(b":") - self._colons(named.values(), body, self._values)
         expected = len(named) * (len(self._names) + 1)
         if members != expected:
             expected += self._count_extras(named.values())
@@ -131,23 +133,24 @@ class QuickReader:
 
     def _read_featured(self, body: bytes | bytearray) -> Asked | None:
         featured = self._featured.decode(body).features
-        if body.count(b":") != 1:
-            return None
         try:
             rows: Sequence[Values] = self._rows.decode(featured)
         except msgspec.ValidationError:
             rows = [self._row.decode(featured)]
+        if body.count(b":") - self._colons(rows, body, tuple) != 1:
+            return None
         return self._asked(rows, list(range(len(rows))))
 
     def _read_split(self, body: bytes | bytearray) -> Asked | None:
         split = self._split.decode(body)
-        if body.count(b":") != 2 + (split.index is not UNSET):
-            return None
         found = self._split_rows(tuple(split.columns))
         if found is None:
             return None
         decoder, in_order = found
         rows = decoder.decode(split.data)
+        members = body.count(b":") - self._colons(rows, body, in_order)
+        if members != 2 + (split.index is not UNSET):
+            return None
         index: list[Id] = list(range(len(rows)) if split.index is UNSET else split.index)
         return self._asked(map(in_order, rows), index) if len(index) == len(rows) else None
 
@@ -169,9 +172,28 @@ class QuickReader:
         if measured and not self._are_in_range(np.array(measured, dtype=np.float64).T):
             return None
         for name, values in columns.items():
-            numeric = name in self._measured
-            columns[name] = np.array(values if numeric else [*map(as_text, values)])
+            columns[name] = self._column(name, values)
         return encode(self._card, columns)
+
+    def _column(self, name: str, values: tuple[Any, ...]) -> NDArray[Any]:
+        column = self._card.columns[name]
+        if column.categories:
+            return np.array([*map(as_text, values)])
+        return np.array(values, dtype=np.float64 if column.is_number else object)
+
+    def _colons(self, rows: Iterable[Any], body: bytes | bytearray, values: Any) -> int:
+        """How many colons of a body stand in texts, as an hour's do, and not after a name.
+
+        None, where a colon may be escaped and not be seen: then these are too many.
+        """
+        if self._texts is None or b"\\" in body:
+            return 0
+        return sum(
+            text.count(":")
+            for row in rows
+            for text in self._texts(values(row))
+            if type(text) is str
+        )
 
     def _are_in_range(self, numbers: Any) -> bool:
         return bool((numbers >= self._low).all() and (numbers <= self._high).all())
@@ -185,21 +207,26 @@ class QuickReader:
     def _transaction(self) -> type[Struct]:
         """The shape of a transaction: what it must have, and what it may have beside."""
         own = [(field, str | int | None | UnsetType, UNSET) for field in self._own_ids()]
+        free = [(field, Any, UNSET) for field in self._beside()]
         places = {f"c{place}": name for place, name in enumerate(self._names)}
         return msgspec.defstruct(
             "Transaction",
             [
                 *((place, self._types[name]) for place, name in places.items()),
-                ("label", Any, UNSET),
                 *own,
+                *free,
             ],
-            rename={**places, "label": self._card.label.column, **self._own_ids()},
+            rename={**places, **self._own_ids(), **self._beside()},
             forbid_unknown_fields=True,
             gc=False,
         )
 
     def _own_ids(self) -> dict[str, str]:
-        return {f"id{place}": name for place, name in enumerate(naming(self._card))}
+        return {f"id{place}": name for place, name in enumerate(carried(self._card))}
+
+    def _beside(self) -> dict[str, str]:
+        names = dict.fromkeys(beside(self._card))
+        return {f"free{place}": name for place, name in enumerate(names)}
 
     def _decoder_of_split(
         self, columns: tuple[str, ...]
@@ -220,9 +247,17 @@ class QuickReader:
         """What each transaction calls itself, or else its place."""
         ids: list[Id] = []
         for place, fields in enumerate(rows):
-            own = [value for value in self._extras(fields)[1:] if value not in (UNSET, None)]
+            ids_there = self._extras(fields)[: self._naming]
+            own = [value for value in ids_there if value not in (UNSET, None)]
             ids.append(own[0] if own else place)
         return ids
+
+
+def _type(column: Column) -> Any:
+    """What a value of a column is in JSON, as far as a decoder can tell."""
+    if column.is_number:
+        return float
+    return str if column.is_dated else str | int | float
 
 
 def _decoders(types: Iterable[Any]) -> tuple[JSONDecoder, JSONDecoder]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fraudloop.errors import BundleError, DataError, FraudloopError
+from fraudloop.errors import (
+    BundleError,
+    DataError,
+    FraudloopError,
+    RegistryAwayError,
+    RegistryError,
+)
 
 
 class RequestError(FraudloopError):
@@ -25,7 +31,13 @@ class RequestError(FraudloopError):
         self.detail = list(detail)
 
 
-STATUSES: dict[type[FraudloopError], int] = {DataError: 422, BundleError: 503, FraudloopError: 500}
+STATUSES: dict[type[FraudloopError], int] = {
+    DataError: 422,
+    BundleError: 503,
+    RegistryAwayError: 503,
+    RegistryError: 409,
+    FraudloopError: 500,
+}
 
 
 def as_request_error(error: FraudloopError) -> RequestError:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from fraudloop.errors import DataError, FraudloopError
+from fraudloop.lifecycle.shadow import Shadow
 from fraudloop.serving.answers import answer
 from fraudloop.serving.asked import Asked
 from fraudloop.serving.bodies import ClientGone, body_of
@@ -38,6 +39,7 @@ class Desk:
     limits: Limits
     metrics: Metrics
     settings: Serving
+    shadow: Shadow | None = None
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "scoring"))
 
 
@@ -130,6 +132,8 @@ class Scoring:
         made = answer(snapshot.scorer, asked, explain=wish.explain, top=wish.top)
         content = encode(self._shape(snapshot, made))
         self._desk.metrics.scored(made["scores"], sum(made["predictions"]))
+        if self._desk.shadow is not None:
+            self._desk.shadow.offer(snapshot.bundle, asked.features, made["scores"])
         return content, len(asked.ids), made["model_version"]
 
 

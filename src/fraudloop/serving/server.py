@@ -19,7 +19,7 @@ from uvicorn import Config, Server
 from uvicorn.supervisors import Multiprocess
 
 from fraudloop.errors import FraudloopError, SettingsError
-from fraudloop.model import bundle as bundles
+from fraudloop.lifecycle import following
 from fraudloop.serving.connections import Connection
 from fraudloop.serving.log import Log, catch_others
 from fraudloop.serving.options import Options
@@ -89,7 +89,7 @@ def serve(host: str, port: int, options: Options) -> None:
         server_header=False,
         proxy_headers=False,
     )
-    version = bundles.load(options.bundle, sha256=options.sha256).version
+    version = following.loaded(options.bundle, sha256=options.sha256).version
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listening.getsockname()[1]}"
     # uvicorn ends gracefully, then raises again what ended it: that is no failure.

@@ -16,15 +16,13 @@ from fraudloop.serving.log import Log
 from fraudloop.serving.metrics import Metrics
 from fraudloop.serving.terminal import Terminal
 
-LOOKED_AT_EVERY = 1.0  # seconds
 WRITTEN_EVERY = 0.1
 
 
 def lifespan(
-    live: Live, metrics: Metrics, log: Log, at_the_end: Sequence[Callable[[], None]] = ()
+    watched: Watch, log: Log, at_the_end: Sequence[Callable[[], None]] = ()
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """What goes on beside the requests, from the first to the last."""
-    watched = _Watch(live, metrics, log)
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
@@ -37,7 +35,7 @@ def lifespan(
         gc.freeze()
         watching = asyncio.create_task(watched.go_on())
         writing = asyncio.create_task(_flush_now_and_then(log))
-        log("ready", model_version=live.snapshot.bundle.version, process=os.getpid())
+        log("ready", model_version=watched.version, process=os.getpid())
         yield
         watching.cancel()
         writing.cancel()
@@ -60,7 +58,7 @@ def identity(live: Live) -> tuple[str, str]:
     return bundle.version, bundle.manifest.candidate
 
 
-class _Watch:
+class Watch:
     """Takes up a bundle when it changes, or when asked to."""
 
     def __init__(self, live: Live, metrics: Metrics, log: Log) -> None:
@@ -68,13 +66,21 @@ class _Watch:
         self._metrics = metrics
         self._log = log
         self._terminal = Terminal()
+        self._noted: str | None = None
+
+    @property
+    def version(self) -> str:
+        """The version that decides."""
+        return identity(self._live)[0]
 
     async def go_on(self) -> None:
         """Look now and then, for as long as the server runs."""
         while True:
-            await asyncio.sleep(LOOKED_AT_EVERY)
-            if self._live.changed():
+            await asyncio.sleep(self._live.source.every)
+            # In a thread: the registry may take its time.
+            if await asyncio.to_thread(self._live.changed):
                 await asyncio.to_thread(self.reload)
+            self._tell_of_notes()
 
     def reload(self) -> None:
         """Let the bundle that lies there decide, or go on with the one that does."""
@@ -89,6 +95,14 @@ class _Watch:
             self._metrics.decides(*identity(self._live), before=before)
             self._metrics.reloaded("taken")
             self._log("bundle taken", model_version=taken.bundle.version, before=before[0])
+
+    def _tell_of_notes(self) -> None:
+        """Log once what the source has to say, and once that it is over."""
+        note = self._live.source.note
+        if note != self._noted:
+            level = "info" if note is None else "warning"
+            self._log("bundle's source", level=level, message=note or "it answers again")
+            self._noted = note
 
     def warm_up(self) -> None:
         """Prove, just after the start, what was left out to be ready soon."""

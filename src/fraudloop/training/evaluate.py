@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudloop.dataset.card import Card
-from fraudloop.dataset.features import SECONDS_PER_DAY
+from fraudloop.dataset.times import SECONDS_PER_DAY
 from fraudloop.errors import ParamsError, TrainingError
 from fraudloop.model.calibration import Calibration
 from fraudloop.params import Evaluation, OperatingPoint

@@ -134,6 +134,10 @@ def groups(card: Card) -> dict[str, list[int]]:
         for name, column in card.columns.items()
         if column.kind is Kind.NOMINAL
         for category in column.categories
+    } | {
+        f"{name}#{bucket}": name
+        for name, column in card.columns.items()
+        for bucket in range(column.buckets or 0)
     }
     found: dict[str, list[int]] = {}
     for name in card.feature_names:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.dataset.features import SECONDS_PER_DAY, SECONDS_PER_HOUR
+from fraudloop.dataset.times import SECONDS_PER_DAY, SECONDS_PER_HOUR
 from fraudloop.training.figures import judge
 from fraudloop.training.scored import Floats, Policy, Scored
 
