@@ -79,5 +79,7 @@ class OpenJobError(LedgerError):
     def __init__(self, sentence: str, job: str) -> None:
         super().__init__(sentence)
         self.job = job
+
+
 class BatchError(FraudloopError):
     """A batch of files cannot be scored, or was refused as a whole."""
