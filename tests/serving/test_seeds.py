@@ -18,8 +18,9 @@ import pandas as pd
 import pytest
 
 from fraudloop import users
-from fraudloop.dataset.card import Card, Kind, as_text, parse
+from fraudloop.dataset.card import Card, Kind, parse
 from fraudloop.dataset.features import encode
+from fraudloop.dataset.words import as_text
 from fraudloop.model import bundle as bundles
 from fraudloop.model.package import package
 from fraudloop.model.scorer import Scorer
