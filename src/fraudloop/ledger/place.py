@@ -74,7 +74,8 @@ def file_of(url: URL) -> Path | None:
 
 
 def _sqlite(url: URL, seconds: float | None) -> Engine:
-    engine = create_engine(url, pool_size=POOL, connect_args={"timeout": float(LOCK_SECONDS)})
+    patience = float(LOCK_SECONDS if seconds is None else min(LOCK_SECONDS, seconds))
+    engine = create_engine(url, pool_size=POOL, connect_args={"timeout": patience})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: Any) -> None:

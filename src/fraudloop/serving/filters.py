@@ -106,9 +106,9 @@ def _test(name: str, text: str) -> FieldTest:
     if name != FIELD:
         # Without any `=`, as in field.Amount>100, all of it is the name.
         rest = name.removeprefix(FIELD_DOT)
-        written = rest if not text and re.search("[<>].", rest) else f"{rest}={text}"
+        written = f"{rest}={text}" if text else rest
     found = _TEST.fullmatch(written)
-    if found is None or len(written) > LONGEST:
+    if found is None or len(written) > LONGEST or (found[2][0] in "<>" and not found[3]):
         raise DataError(
             f"field is {written[:80]!r}: write a field, one of = != < <= > >=, and a value, as in "
             "field=Amount>=100"
