@@ -79,7 +79,6 @@ def named(id: str | int, row: int = 0, **changes: Any) -> dict[str, Any]:
 
 def fraud(id: str, **changes: Any) -> dict[str, Any]:
     """A transaction that is predicted to be fraud."""
-    extreme = {
-        name: -20.0 if name in ("V10", "V12", "V14", "V17") else 0.0 for name in card().columns
-    }
+    strange = dict.fromkeys(("V10", "V12", "V14", "V17"), -20.0)
+    extreme = dict.fromkeys(card().columns, 0.0) | strange
     return {"id": id, **extreme, "Time": 1.0, "V4": 12.0, "V11": 12.0, "Amount": 10.0, **changes}

@@ -29,7 +29,7 @@ COUNT = 40
 def served(
     request: pytest.FixtureRequest, template_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
-    """A server with some decisions, which tests may judge and add to, but not count on being all."""
+    """A server with some decisions, which tests may judge and add to."""
     folder = tmp_path_factory.mktemp("served")
     if request.param == "sqlite":
         file = folder / "ledger.db"
@@ -123,10 +123,7 @@ def test_a_text_that_reads_like_a_number_is_asked_for_in_quotes(served: House) -
 
 def test_pages_neither_repeat_nor_miss_what_was_there_while_others_come(served: House) -> None:
     at = NOON + timedelta(days=40)
-    old = [
-        replace(each, id=f"p-{each.id}", decided_at=each.decided_at + timedelta(days=40))
-        for each in many(30)
-    ]
+    old = [replace(each, id=f"p-{each.id}", decided_at=at) for each in many(30)]
     served.ledger.keep(old, card="paged")
     for order in ("newest", "riskiest"):
         seen: list[str] = []

@@ -11,7 +11,7 @@ Schema = dict[str, Any]
 
 _WHEN: Schema = {"type": "string", "format": "date-time"}
 _DAY: Schema = {"type": "string", "format": "date", "pattern": "^20"}
-_A_TEST = "^[A-Za-z0-9_]{1,99}(=|!=|<|<=|>|>=)[a-z]*$"
+_A_TEST = "^[A-Za-z0-9_]{1,99}(=|!=|<|<=|>|>=)[a-z]+$"
 _BINARY: Schema = {"type": "integer", "enum": [0, 1]}
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 # As schemas have it: no NUL, which no database keeps in a text.

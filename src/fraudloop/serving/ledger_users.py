@@ -80,7 +80,8 @@ class LedgerUsers:
         if reading is None:
             return
         if not reading.done():
-            self._failed(LedgerAwayError("the ledger is slow to say who its users are"))
+            if self._fault is None:
+                self._failed(LedgerAwayError("the ledger is slow to say who its users are"))
             return
         self._reading = None
         try:
