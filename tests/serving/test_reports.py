@@ -120,6 +120,7 @@ def test_outcomes_say_week_by_week_what_verdicts_tell(served: House) -> None:
         "/drift?limit=0",
         "/drift?limit=501",
         "/drift?card=%00",
+        "/drift?card=",
         "/drift?card=a&card=b",
         "/drift?colour=red",
         "/drift/nothing?format=html",

@@ -145,7 +145,7 @@ def _asked(request: Request, names: Sequence[str]) -> dict[str, str]:
             raise DataError(f"the query has an unknown option {name[:80]!r}: {known}")
         if name in asked:
             raise DataError(f"the query has {name!r} twice: keep one of the two")
-        if "\0" in text or len(text) > filters.LONGEST:
+        if not text or "\0" in text or len(text) > filters.LONGEST:
             raise DataError(f"{name} is no name or number that can be asked for: correct it")
         asked[name] = text
     return asked
