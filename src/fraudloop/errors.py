@@ -95,3 +95,7 @@ class BatchError(FraudloopError):
 
 class StreamError(FraudloopError):
     """Kafka, or what a stream is fed from, cannot be used; or another process took its place."""
+
+
+class AlertError(FraudloopError):
+    """A channel could not tell of an alert now; no message of this kind holds a secret."""

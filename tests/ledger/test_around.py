@@ -9,7 +9,7 @@ import pytest
 from fraudloop import users
 from fraudloop.errors import LedgerError, OpenJobError, UsersError
 from fraudloop.ledger.ledger import Ledger
-from fraudloop.ledger.records import DriftReport
+from fraudloop.ledger.records import DriftReport, Told
 from fraudloop.users import Role
 from tests.ledger.given import CARD, NOON, decision, ids, many
 
@@ -22,30 +22,96 @@ def test_each_new_fraud_is_owed_one_alert_until_somebody_was_told(ledger: Ledger
     alerts = ledger.alerts
     ledger.keep(many(50), card=CARD, owe_alerts=True)
     ledger.keep(many(50), card=CARD, owe_alerts=True)
-    assert alerts.waiting() == 10
-    first = alerts.take(3, NOON, HOLD)
-    assert ids([*first]) == ["t-000049", "t-000048", "t-000047"]
-    assert first[0].decision == many(50)[49]
-    assert alerts.told(["t-000049", "t-000048"], "mail", NOON) == 2
-    assert alerts.told(["t-000049"], "mail", NOON) == 0
-    assert alerts.give_back(["t-000047", "t-000049"]) == 1
-    assert ids([*alerts.take(2, NOON, HOLD)]) == ["t-000047", "t-000046"]
-    assert ids([*alerts.take(1, NOON + HOLD, HOLD)]) == ["t-000047"]
-    assert (alerts.waiting(), alerts.told_since(NOON), alerts.told_since(NOON, "log")) == (8, 2, 0)
-    assert alerts.told_since(NOON + HOLD) == 0
+    assert (alerts.waiting(), alerts.waiting("mail")) == (10, 10)
+    held = alerts.take("mail", NOON, HOLD)
+    assert held is not None
+    assert held.count == 10
+    assert ids([*alerts.riskiest(held, 3)]) == ["t-000049", "t-000048", "t-000047"]
+    assert alerts.riskiest(held, 1)[0].decision == many(50)[49]
+    assert alerts.told(held, 3, NOON, ["mail"]) == 10
+    assert alerts.told(held, 3, NOON + HOLD, ["log"]) == 0
+    assert (alerts.waiting(), alerts.is_owed("mail", NOON)) == (0, False)
+    assert alerts.told_since("mail", NOON) == Told(3, 10, NOON)
+    assert alerts.told_since("mail", NOON + HOLD) == Told(0, 0, NOON)
+    assert alerts.told_since("log", NOON) == Told(0, 0, None)
+    assert alerts.told_since("mail", NOON).beyond == 7
+
+
+def test_what_one_sender_holds_no_other_gets_until_it_comes_back(ledger: Ledger) -> None:
+    alerts = ledger.alerts
+    ledger.keep(many(20), card=CARD, owe_alerts=True)
+    first = alerts.take("mail", NOON, HOLD)
+    assert first is not None
+    ledger.keep([decision("later", prediction=1, score=0.99)], card=CARD, owe_alerts=True)
+    assert alerts.is_owed("mail", NOON)
+    assert alerts.take("mail", NOON, HOLD) is None  # one sender at a time, of all there is
+    other = alerts.take("log", NOON, HOLD)
+    assert other is not None
+    assert (other.count, alerts.give_back(other)) == (1, 1)
+    assert alerts.give_back(first) == 4
+    again = alerts.take("mail", NOON, HOLD)
+    assert again is not None
+    assert again.count == 5
+    after_its_death = alerts.take("mail", NOON + HOLD, HOLD)
+    assert after_its_death is not None
+    assert after_its_death.count == 5
+    assert alerts.told(again, 5, NOON + HOLD, ["mail"]) == 0
+    assert alerts.told(after_its_death, 5, NOON + HOLD, ["mail"]) == 5
+
+
+def test_of_more_than_can_be_held_the_riskiest_are(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fraudloop.ledger.alerts.HELD_AT_ONCE", 3)
+    ledger.keep(many(20), card=CARD, owe_alerts=True)
+    held = ledger.alerts.take("mail", NOON, HOLD)
+    assert held is not None
+    assert held.count == 3
+    assert ids([*ledger.alerts.riskiest(held, 9)]) == ["t-000019", "t-000018", "t-000017"]
+    assert ledger.alerts.told(held, 3, NOON, ["mail"]) == 3
+    assert ledger.alerts.waiting() == 1
+
+
+def test_an_alert_is_owed_until_every_channel_told_of_it(ledger: Ledger) -> None:
+    alerts, both = ledger.alerts, ["mail", "webhook"]
+    ledger.keep(many(20), card=CARD, owe_alerts=True)
+    held = alerts.take("webhook", NOON, HOLD)
+    assert held is not None
+    assert alerts.told(held, 4, NOON, both) == 4
+    assert (alerts.waiting("webhook"), alerts.waiting("mail"), alerts.waiting()) == (0, 4, 4)
+    assert alerts.take("webhook", NOON, HOLD) is None
+    held = alerts.take("mail", NOON, HOLD)
+    assert held is not None
+    assert alerts.told(held, 4, NOON, both) == 4
+    assert alerts.waiting() == 0
+
+
+def test_a_channel_that_is_gone_owes_nothing_for_ever(ledger: Ledger) -> None:
+    alerts = ledger.alerts
+    ledger.keep(many(20), card=CARD, owe_alerts=True)
+    held = alerts.take("webhook", NOON, HOLD)
+    assert held is not None
+    alerts.told(held, 4, NOON, ["mail", "webhook"])
+    assert alerts.settle(["mail", "webhook"], NOON) == 0
+    assert alerts.settle(["webhook"], NOON) == 4
+    assert alerts.waiting() == 0
 
 
 def test_what_is_not_asked_for_is_owed_to_nobody(ledger: Ledger) -> None:
     ledger.keep(many(10), card=CARD)
     assert ledger.alerts.waiting() == 0
-    assert ledger.alerts.take(5, NOON, HOLD) == ()
-    assert ledger.alerts.told([], "mail", NOON) == 0
+    assert ledger.alerts.take("mail", NOON, HOLD) is None
 
 
 def test_a_flood_of_alerts_is_settled_at_once(ledger: Ledger) -> None:
     flood = many(2_500, prediction=1)
     ledger.keep(flood, card=CARD, owe_alerts=True)
-    assert ledger.alerts.told([each.id for each in flood], "overflow", NOON) == 2_500
+    held = ledger.alerts.take("mail", NOON, HOLD)
+    assert held is not None
+    assert held.count == 2_500
+    riskiest = ledger.alerts.riskiest(held, 1_500)
+    assert ids([*riskiest]) == [each.id for each in reversed(flood)][:1_500]
+    assert ledger.alerts.told(held, 100, NOON, ["mail"]) == 2_500
     assert ledger.alerts.waiting() == 0
 
 
@@ -141,4 +207,6 @@ def test_users_are_added_found_and_removed(ledger: Ledger) -> None:
 def test_what_an_alert_tells_of_has_its_newest_verdict(ledger: Ledger) -> None:
     ledger.keep([decision("t-1", prediction=1)], card=CARD, owe_alerts=True)
     verdict = ledger.judge("t-1", 0, "ana", "seen before the mail went out", NOON)
-    assert ledger.alerts.take(1, NOON, HOLD)[0].verdict == verdict
+    held = ledger.alerts.take("mail", NOON, HOLD)
+    assert held is not None
+    assert ledger.alerts.riskiest(held, 1)[0].verdict == verdict

@@ -55,14 +55,14 @@ def test_the_tables_have_the_columns_that_the_code_speaks_of(ledger_url: str) ->
 
 
 def test_what_was_kept_by_an_older_version_is_there_after_going_up(url: str) -> None:
-    assert migrate.migrate(url) == ("base", "0002")
+    assert migrate.migrate(url) == ("base", "0003")
     filled(url)
-    assert migrate.migrate(url, "0001") == ("0002", "0001")
-    assert not {"jobs", "audit", "drift_reports", "alerts_owed"} & names(url)
-    with pytest.raises(LedgerError, match="is at revision 0001, not 0002: run `fraudloop ledger"):
+    assert migrate.migrate(url, "0001") == ("0003", "0001")
+    assert not {"jobs", "audit", "drift_reports", "alerts_owed", "alert_messages"} & names(url)
+    with pytest.raises(LedgerError, match="is at revision 0001, not 0003: run `fraudloop ledger"):
         Ledger.open(url)
-    assert migrate.migrate(url) == ("0001", "0002")
-    assert migrate.migrate(url) == ("0002", "0002")
+    assert migrate.migrate(url) == ("0001", "0003")
+    assert migrate.migrate(url) == ("0003", "0003")
     with Ledger.open(url) as ledger:
         assert ids(all_pages(ledger))[:2] == ["later", "t-000019"]
         assert ids(all_pages(ledger, Filters(true_value=1))) == ["t-000003"]
@@ -75,7 +75,7 @@ def test_what_was_kept_by_an_older_version_is_there_after_going_up(url: str) -> 
 def test_going_down_to_the_base_leaves_nothing_and_may_begin_anew(url: str) -> None:
     migrate.migrate(url)
     filled(url)
-    assert migrate.migrate(url, "base") == ("0002", "base")
+    assert migrate.migrate(url, "base") == ("0003", "base")
     assert names(url) <= {"alembic_version", "sqlite_sequence"}
     migrate.migrate(url)
     filled(url)
@@ -98,7 +98,7 @@ def test_a_ledger_from_the_future_is_left_alone(url: str) -> None:
 
 
 def test_a_revision_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(LedgerError, match="no revision '7': take one of base, 0001, 0002"):
+    with pytest.raises(LedgerError, match="no revision '7': take one of base, 0001, 0002, 0003"):
         migrate.migrate(url, "7")
 
 
@@ -115,7 +115,7 @@ def test_two_migrations_at_once_are_one(url: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(answers) == [("0002", "0002"), ("0002", "0002"), ("base", "0002")]
+    assert sorted(answers) == [("0003", "0003"), ("0003", "0003"), ("base", "0003")]
     filled(url)
 
 
@@ -133,4 +133,4 @@ def test_a_migration_that_breaks_leaves_what_was_there(
     with place.writing(engine).begin() as connection:
         connection.execute(text("DROP TABLE jobs"))
     engine.dispose()
-    assert migrate.migrate(url) == ("0001", "0002")
+    assert migrate.migrate(url) == ("0001", "0003")

@@ -14,7 +14,7 @@ import pytest
 
 from fraudloop.errors import OpenJobError
 from fraudloop.ledger.ledger import Ledger
-from fraudloop.ledger.records import Decision
+from fraudloop.ledger.records import Decision, Told
 from tests.ledger.given import CARD, NOON, all_pages, ids, many
 
 pytest_plugins = ("tests.databases",)
@@ -117,11 +117,14 @@ def test_of_those_who_want_a_job_one_gets_it(several: list[Ledger]) -> None:
     assert sorted(each is None for each in claimed) == [False, True, True, True]
 
 
-def test_an_alert_is_taken_by_one_sender(several: list[Ledger]) -> None:
+def test_an_alert_is_taken_by_one_sender_and_told_once(several: list[Ledger]) -> None:
     several[0].keep(many(100), card=CARD, owe_alerts=True)
     hold = timedelta(minutes=5)
-    taken = at_once(*(lambda each=each: each.alerts.take(5, NOON, hold) for each in several))
-    rest = several[0].alerts.take(100, NOON, hold)
-    counted = Counter(each.decision.id for some in [*taken, rest] for each in some)
-    assert set(counted.values()) == {1}
-    assert len(counted) == 20
+
+    def tell(ledger: Ledger) -> int:
+        held = ledger.alerts.take("mail", NOON, hold)
+        return 0 if held is None else ledger.alerts.told(held, 5, NOON, ["mail"])
+
+    told = at_once(*(lambda each=each: tell(each) for each in several))
+    assert sorted(told) == [0, 0, 0, 20]
+    assert several[0].alerts.told_since("mail", NOON) == Told(5, 20, NOON)

@@ -89,16 +89,47 @@ def store(
     wait_ms: Wait = 20.0,
     instance: Instance = None,
     bundle: Annotated[Path | None, BUNDLE] = None,
+    tell: Annotated[
+        bool,
+        typer.Option("--tell/--no-tell", help="Tell of frauds, too, or leave it to `alert`."),
+    ] = True,
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = "127.0.0.1",
 ) -> None:
     """Take decisions into the ledger: each once, and no verdict is ever touched."""
-    from fraudloop.settings import Kafka, Keeping
+    from fraudloop.settings import Alerting, Kafka, Keeping
     from fraudloop.streaming.run import Options, store
 
     directory = bundle or read_params().paths.output
     options = Options(batch, wait_ms / 1000, instance, metrics_host, metrics_port)
-    store(Kafka.read(), Keeping.read().url, directory, options)
+    alerting = Alerting.read() if tell else None
+    store(Kafka.read(), Keeping.read().url, directory, options, alerting)
+
+
+@app.command()
+def alert(
+    once: Annotated[
+        bool, typer.Option("--once", help="Tell of all that is owed now, and end.")
+    ] = False,
+    trial: Annotated[
+        bool, typer.Option("--trial", help="Only send a message about a made-up fraud, and end.")
+    ] = False,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
+) -> None:
+    """Tell of the frauds in the ledger: by mail, webhook or log (docs/alerts.md)."""
+    from fraudloop.errors import AlertError
+    from fraudloop.settings import Alerting, Keeping
+    from fraudloop.streaming import run
+
+    alerting = Alerting.read()
+    if trial:
+        for name in run.try_channels(alerting):
+            say(f"{name}: sent")
+        return
+    options = run.Options(1, 0.0, None, metrics_host, metrics_port)
+    if failed := run.alert(Keeping.read().url, alerting, options, once=once):
+        raise AlertError(f"{failed} messages could not be sent, and stay owed: see the lines above")
 
 
 @app.command()

@@ -147,3 +147,26 @@ class Job:
     progress: float = 0.0
     message: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The alerts that one sender holds for one channel: `id` is that of the message it makes."""
+
+    id: str
+    channel: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a channel's messages since some moment told of: one by one, or only counted."""
+
+    listed: int
+    counted: int  # all of them
+    last_at: datetime | None  # the newest message there ever was
+
+    @property
+    def beyond(self) -> int:
+        """Those that were counted and not listed."""
+        return self.counted - self.listed

@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 # The migrations there are, oldest first: what `alembic_version` says is held against them.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -218,4 +218,15 @@ alerts_owed = Table(
     Column("held_until", Moment),
     Column("told_at", Moment),
     Column("told_how", Text),
+    Column("held_by", Text),
+)
+
+alert_messages = Table(
+    "alert_messages",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("sent_at", Moment, nullable=False),
+    Column("listed", Number, nullable=False),
+    Column("counted", Number, nullable=False),
 )

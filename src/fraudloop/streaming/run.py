@@ -7,18 +7,22 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fraudloop.dataset.card import Card
 from fraudloop.ledger.ledger import Ledger
+from fraudloop.ledger.records import Decision
 from fraudloop.model import manifest as manifests
 from fraudloop.serving.live import Live
 from fraudloop.serving.log import Log
-from fraudloop.settings import Kafka, Serving
+from fraudloop.settings import Alerting, Kafka, Serving
+from fraudloop.streaming.alerts import Counted, Teller, channels
 from fraudloop.streaming.cluster import Cluster
 from fraudloop.streaming.metrics import Metrics, shown
+from fraudloop.streaming.notice import Notice
 from fraudloop.streaming.poll import is_source, polled
 from fraudloop.streaming.produce import Producing
 from fraudloop.streaming.redrive import Redriven, Redriving, Wish
@@ -127,8 +131,10 @@ def redrive(settings: Kafka, wish: Wish) -> Redriven:
         return Redriving(cluster, wish, stop).run()
 
 
-def store(settings: Kafka, url: str, bundle: Path, options: Options) -> None:
-    """Take decisions into the ledger until asked to stop."""
+def store(
+    settings: Kafka, url: str, bundle: Path, options: Options, alerting: Alerting | None
+) -> None:
+    """Take decisions into the ledger until asked to stop; with `alerting`, tell of the frauds."""
     log = Log()
     card = manifests.parse((bundle / manifests.NAME).read_bytes(), str(bundle)).card
     cluster = Cluster(settings, log)
@@ -138,13 +144,76 @@ def store(settings: Kafka, url: str, bundle: Path, options: Options) -> None:
         Ledger.open(url) as ledger,
         asked_to_stop() as stop,
         shown(metrics, options.metrics_host, options.metrics_port) as port,
+        telling(ledger, alerting, log, metrics) as alerts,
     ):
         storing = Storing(
-            cluster, ledger, card.id, options.batches, metrics, stop, instance=options.instance
+            cluster,
+            ledger,
+            card.id,
+            options.batches,
+            metrics,
+            stop,
+            instance=options.instance,
+            alerts=alerts,
         )
         log("storing", ledger=ledger.where, metrics_port=port, process=os.getpid())
         storing.run()
     log("stopped", process=os.getpid())
+
+
+class ByOthers:
+    """Tells nobody: what is owed is left to another process."""
+
+    def wake(self) -> None:
+        """Do nothing."""
+
+
+@contextmanager
+def telling(
+    ledger: Ledger, alerting: Alerting | None, log: Log, metrics: Metrics
+) -> Iterator[Teller | ByOthers]:
+    """Tell of frauds meanwhile, or leave that to others."""
+    if alerting is None:
+        yield ByOthers()
+        return
+    teller = teller_of(ledger, alerting, log, metrics)
+    with teller.running():
+        yield teller
+
+
+def teller_of(ledger: Ledger, alerting: Alerting, log: Log, metrics: Metrics) -> Teller:
+    """Who tells of frauds by the ways that the settings name."""
+    ways = channels(alerting, log)
+    return Teller(ledger, ways, alerting, log, Counted(metrics.registry))
+
+
+def alert(url: str, alerting: Alerting, options: Options, *, once: bool) -> int:
+    """Tell of frauds until asked to stop, or `once`; gives how many messages failed then."""
+    log, metrics = Log(), Metrics("alert")
+    with (
+        Ledger.open(url) as ledger,
+        asked_to_stop() as stop,
+        shown(metrics, options.metrics_host, options.metrics_port) as port,
+    ):
+        teller = teller_of(ledger, alerting, log, metrics)
+        if once:
+            return teller.look(at_once=True)
+        names = [each.name for each in teller.channels]
+        log("telling", channels=names, ledger=ledger.where, metrics_port=port, process=os.getpid())
+        teller.run(stop)
+    log("stopped", process=os.getpid())
+    return 0
+
+
+def try_channels(alerting: Alerting) -> list[str]:
+    """Send a message about a made-up fraud by every channel; gives their names."""
+    at = datetime.now(UTC)
+    fraud = Decision("made-up", {"note": "a trial: nothing happened"}, 1.0, 1, "none", at, "online")
+    notice = Notice(f"trial-{at:%Y%m%dT%H%M%S}", at, (fraud,), 1, alerting.capacity, 0, 0)
+    ways = channels(alerting, Log())
+    for each in ways:
+        each.send(notice)
+    return [each.name for each in ways]
 
 
 def name_of(instance: str | None) -> str:
