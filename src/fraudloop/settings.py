@@ -70,10 +70,10 @@ class Serving:
         if auth not in (None, "basic", "none"):
             raise SettingsError(f"FRAUDLOOP_AUTH is {auth!r}: set it to basic or none")
         users = said.get("FRAUDLOOP_USERS")
-        if auth == "basic" and users is None:
+        if auth == "basic" and users is None and "LEDGER_URL" not in said:
             raise SettingsError(
                 "FRAUDLOOP_AUTH=basic needs to know who may: set FRAUDLOOP_USERS to a file of "
-                "users (`fraudloop users add` makes one)"
+                "users (`fraudloop users add` makes one), or LEDGER_URL to a ledger with users"
             )
         return cls(
             auth=cast("Literal['basic', 'none'] | None", auth),
