@@ -18,10 +18,10 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 from numpy.typing import NDArray
 
-from fraudloop.dataset.card import Card, Column
-from fraudloop.dataset.features import LARGEST, RowEncoder, encode
+from fraudloop.dataset.card import CATEGORICAL, Card, Column
+from fraudloop.dataset.features import LARGEST, RowEncoder, codes_of, encode
+from fraudloop.dataset.one_row import OneRow
 from fraudloop.dataset.records import Id, beside, carried, naming, needed
-from fraudloop.dataset.words import as_text
 from fraudloop.errors import DataError
 from fraudloop.model.scorer import Features
 from fraudloop.serving.asked import Asked
@@ -33,6 +33,8 @@ Values = Sequence[float | str | int]
 _BEGINNING = re.compile(rb'\s*(?:(\[)|\{\s*"([^"\\]*)")')
 _SPLIT = (b"columns", b"index", b"data")
 SPLITS_REMEMBERED = 32
+# For so many transactions with words and dates in them, each by itself is faster than all by numpy.
+FEW = 32
 
 
 class _Featured(Struct, forbid_unknown_fields=True):
@@ -64,6 +66,7 @@ class QuickReader:
             if low > -LARGEST or high < LARGEST
         ]
         self._rows_of_numbers = RowEncoder(card) if RowEncoder.takes(card) else None
+        self._row_of_any = None if self._rows_of_numbers is not None else OneRow(card)
         transaction = self._transaction()
         places = [f"c{place}" for place in range(len(columns))]
         self._values = _getter(attrgetter, places)
@@ -167,19 +170,27 @@ class QuickReader:
             numbers = np.fromiter(chain.from_iterable(rows), np.float64, size)
             matrix = numbers.reshape(many, len(self._names))
             return self._rows_of_numbers.many(matrix) if self._are_in_range(matrix) else None
+        assert self._row_of_any is not None
+        if many <= FEW:
+            return np.array([*map(self._row_of_any.features, rows)], dtype=np.float32)
         columns: dict[str, Any] = dict(zip(self._names, zip(*rows, strict=True), strict=True))
         measured = [columns[name] for name in self._measured]
         if measured and not self._are_in_range(np.array(measured, dtype=np.float64).T):
             return None
         for name, values in columns.items():
             columns[name] = self._column(name, values)
-        return encode(self._card, columns)
+        return encode(self._card, columns, coded=True)
 
     def _column(self, name: str, values: tuple[Any, ...]) -> NDArray[Any]:
         column = self._card.columns[name]
-        if column.categories:
-            return np.array([*map(as_text, values)])
-        return np.array(values, dtype=np.float64 if column.is_number else object)
+        if column.kind not in CATEGORICAL:
+            return np.array(values, dtype=np.float64 if column.is_number else object)
+        different = list(set(values))
+        codes = codes_of(column, different)
+        if (codes < 0).any():
+            raise ValueError("a value is none of its column")
+        code_of = dict(zip(different, codes.tolist(), strict=True))
+        return np.fromiter(map(code_of.__getitem__, values), np.intp, len(values))
 
     def _colons(self, rows: Iterable[Any], body: bytes | bytearray, values: Any) -> int:
         """How many colons of a body stand in texts, as an hour's do, and not after a name.
