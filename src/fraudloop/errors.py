@@ -91,3 +91,7 @@ class SparkError(FraudloopError):
 
 class BatchError(FraudloopError):
     """A batch of files cannot be scored, or was refused as a whole."""
+
+
+class StreamError(FraudloopError):
+    """Kafka, or what a stream is fed from, cannot be used; or another process took its place."""
