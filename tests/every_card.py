@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
@@ -34,14 +35,14 @@ FEW = 300  # more than are scored by the graph alone
 
 @dataclass(frozen=True)
 class Small:
-    """A card, rows as its raw file has them and as they are once checked, and what is fitted."""
+    """A card, rows as its raw file has them, and what is fitted on them."""
 
     params: Params
-    raw: pd.DataFrame
-    table: pd.DataFrame
+    rows: pd.DataFrame
+    raw: pd.DataFrame  # a few of them, frauds as well
     pipeline: Any
     bundle: Bundle
-    scores: NDArray[Any]  # what the fitted pipeline itself gives the first few rows
+    scores: NDArray[Any]  # what the fitted pipeline itself gives the few
 
     @property
     def card(self) -> Card:
@@ -51,7 +52,7 @@ class Small:
     @property
     def transactions(self) -> pd.DataFrame:
         """A few rows of the raw file, each with an id, without what nothing looks at."""
-        rows = self.raw[list(self.card.columns)].head(FEW).reset_index(drop=True)
+        rows = self.raw[list(self.card.columns)].reset_index(drop=True)
         if naming(self.card) == ("id",):
             rows.insert(0, "id", [f"t-{place}" for place in range(len(rows))])
         return rows
@@ -95,7 +96,9 @@ def small(card_id: str) -> Small:
         test=features,
         test_scores=scores,
     )
-    return Small(own, raw, table, pipeline, bundle, scores[:FEW])
+    frauds_first = np.argsort(-fraud, kind="stable")
+    some = np.sort(np.r_[frauds_first[: FEW // 3], frauds_first[FEW // 3 - FEW :]])
+    return Small(own, raw, raw.iloc[some], pipeline, bundle, scores[some])
 
 
 @cache

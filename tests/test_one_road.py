@@ -54,8 +54,8 @@ def batch(its: Small, source: Path, output: Path) -> Done:
 
 
 def test_the_pipeline_takes_the_raw_file_and_the_scorer_its_columns(its: Small) -> None:
-    raw = its.raw.head(FEW)
-    assert len({*its.scores.round(4)}) > 20
+    raw = its.raw
+    assert its.scores.min() < 0.1 < 0.5 < its.scores.max()
     np.testing.assert_allclose(its.pipeline.predict_proba(raw)[:, 1], its.scores, **NEAR)
     columns = {name: raw[name].to_numpy() for name in its.card.columns}
     np.testing.assert_allclose(scorer(its.card.id).scores(columns), its.scores, **NEAR)
@@ -95,7 +95,7 @@ def test_a_batch_of_every_format(its: Small, tmp_path: Path, taken: str) -> None
 
 
 def test_the_raw_file_as_it_is(its: Small, tmp_path: Path) -> None:
-    its.raw.head(FEW).to_csv(tmp_path / "raw.csv", index=False)
+    its.raw.to_csv(tmp_path / "raw.csv", index=False)
     pd.read_csv(tmp_path / "raw.csv").to_parquet(tmp_path / "raw.parquet")
     for name in ("raw.csv", "raw.parquet"):
         assert batch(its, tmp_path / name, tmp_path / "out.parquet").state.rejected == 0
