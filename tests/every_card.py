@@ -65,7 +65,8 @@ class Small:
     @property
     def records(self) -> list[dict[str, Any]]:
         """The same rows as a client sends them."""
-        return [dict(row) for row in self.transactions.to_dict("records")]
+        rows = self.transactions.to_dict("records")
+        return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 @cache

@@ -31,7 +31,7 @@ from tests.batch.files import read, rejects, written
 from tests.every_card import EVERY_CARD, FEW, Small, scorer, small
 from tests.serving.asgi import ask
 
-NEAR = {"rtol": 0, "atol": 1e-6}
+NEAR: dict[str, Any] = {"rtol": 0, "atol": 1e-6}
 
 
 @pytest.fixture(scope="module", params=EVERY_CARD)
@@ -113,6 +113,7 @@ def test_messages_the_quick_way_and_the_patient_way(its: Small) -> None:
         assert list(quick.ids) == its.ids
         patient = np.concatenate([messages._patiently(its.card, body).features for body in bodies])
         np.testing.assert_array_equal(quick.features, patient)
+    assert quick is not None
     decided = messages.decide(scorer(its.card.id), quick, bodies, messages.now())
     found = [json.loads(message["value"])["score"] for message in decided.messages]
     np.testing.assert_allclose(found, its.scores, **NEAR)
@@ -234,7 +235,9 @@ def test_parquets_own_dates_that_are_none_of_the_card(tmp_path: Path) -> None:
     table = pa.Table.from_pandas(rows, preserve_index=False)
     for name, values in (("trans_date_trans_time", moments), ("dob", born)):
         place = table.schema.get_field_index(name)
-        table = table.set_column(place, name, pa.array(pd.to_datetime(values, format="mixed")))
+        table = table.set_column(
+            place, name, pa.array(pd.to_datetime(pd.Series(values), format="mixed"))
+        )
     pa.parquet.write_table(table, tmp_path / "in.parquet")
     batch(its, tmp_path / "in.parquet", tmp_path / "out.parquet")
     said = [each["reason"].partition(": ")[2] for each in rejects(tmp_path / "out.parquet")]

@@ -172,7 +172,6 @@ def test_further_cards_are_trained_on_by_themselves(
     own = its.params.model_copy(update={"evaluation": evaluation, "paths": paths})
     wish = Wish(workers=1, synthetic=True)
     made, metrics = train(spark, own, str(tmp_path / "data"), tmp_path / "out", wish, say)
-    assert metrics["test"]["average_precision"] > metrics["floor"]["random"]["average_precision"]
     assert sum(part["rows"] for part in metrics["parts"].values()) == len(its.rows)
     columns = {name: its.raw[name].to_numpy() for name in its.card.columns}
     scores = Scorer(made).scores(columns)
