@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -22,6 +23,8 @@ from fraudloop.batch.spark import OnSpark, Piece, _cuts_of_parquet
 from fraudloop.errors import SparkError
 from fraudloop.model.scorer import Scorer
 from fraudloop.progress import Silent
+from tests.batch.files import read, written
+from tests.every_card import scorer, small
 from tests.fitted import bundle_of, card, unseen
 from tests.spark import NEWER_PANDAS
 
@@ -121,6 +124,27 @@ def test_output_and_rejects_are_the_local_engines(
         told = [json.loads(line) for line in listed]
         assert [each["line"] for each in told] == [701, 1401, 2902]
         assert all(each["reason"] and each["file"] == source for each in told)
+
+
+@pytest.mark.parametrize("card_id", ["german-credit", "sparkov"])
+@pytest.mark.parametrize("taken", ["csv", "parquet"])
+def test_further_cards_are_decided_as_here(
+    spark: Any, tmp_path: Path, card_id: str, taken: str
+) -> None:
+    rows = small(card_id).transactions
+    name = "dob" if card_id == "sparkov" else "Telephone"
+    rows.loc[7, name] = "1990-02-30" if card_id == "sparkov" else 3
+    source = written(tmp_path / f"in.{taken}", rows)
+    judge = Judge(scorer(card_id))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    done_by(lambda *_: nullcontext(), source, tmp_path / "here" / "out.parquet", judge)
+    there = tmp_path / "there" / "out.parquet"
+    done = done_by(on(spark), source, there, judge)
+    assert contents(there) == contents(tmp_path / "here" / "out.parquet")
+    assert (done.state.scored, done.state.rejected) == (len(rows) - 1, 1)
+    scores = [row["score"] for row in read(there)]
+    np.testing.assert_allclose(scores, np.delete(small(card_id).scores, 7), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["groups.parquet", "faults.csv", "lines.jsonl"])

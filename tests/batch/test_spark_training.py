@@ -21,6 +21,7 @@ from fraudloop.model.scorer import Scorer
 from fraudloop.params import Params
 from fraudloop.training import candidates
 from fraudloop.training.fit import fit, log_odds
+from tests.every_card import small
 from tests.fitted import PARAMS, ROOT, card, features_of, table
 from tests.spark import NEWER_PANDAS
 
@@ -155,6 +156,27 @@ def test_equal_rows_are_never_on_two_sides_of_a_stratified_split(
     counts = rows.divide(split)
     assert all(count.rows % 2 == 0 for count in counts.values())
     assert counts["train"].rows == pytest.approx(1080, rel=0.1)
+
+
+@pytest.mark.parametrize("card_id", ["german-credit", "sparkov"])
+def test_further_cards_are_trained_on_by_themselves(
+    spark: Any, tmp_path: Path, card_id: str
+) -> None:
+    its = small(card_id)
+    (tmp_path / "data").mkdir()
+    for place, part in enumerate(np.array_split(np.arange(len(its.rows)), 2)):
+        rows = its.rows.iloc[part].drop(columns="", errors="ignore")
+        rows.to_parquet(tmp_path / "data" / f"{place}.parquet", index=False)
+    evaluation = its.params.evaluation.model_copy(update={"resamples": 20})
+    paths = its.params.paths.model_copy(update={"card": ROOT / its.params.paths.card})
+    own = its.params.model_copy(update={"evaluation": evaluation, "paths": paths})
+    wish = Wish(workers=1, synthetic=True)
+    made, metrics = train(spark, own, str(tmp_path / "data"), tmp_path / "out", wish, say)
+    assert sum(part["rows"] for part in metrics["parts"].values()) == len(its.rows)
+    columns = {name: its.raw[name].to_numpy() for name in its.card.columns}
+    scores = Scorer(made).scores(columns)
+    frauds = its.raw[its.card.label.column].to_numpy() == its.card.label.fraud
+    assert scores[frauds].mean() > 2 * scores[~frauds].mean()
 
 
 def test_what_cannot_be_trained_on_is_refused_in_a_sentence(

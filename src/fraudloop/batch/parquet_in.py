@@ -9,7 +9,7 @@ from typing import Any
 from fraudloop.batch import columns as by_columns
 from fraudloop.batch.sound import Chunk, Sound, UnreadableError
 from fraudloop.dataset.card import Card
-from fraudloop.dataset.records import naming
+from fraudloop.dataset.records import carried
 
 ROWS = 1 << 16
 # Never a whole row group at once: its length is up to who wrote it.
@@ -60,7 +60,7 @@ def _chunks(
 def _sound(card: Card, batch: Any) -> Sound:
     names = dict(zip(batch.schema.names, batch.columns, strict=True))
     required = {name: values for name, values in names.items() if name in card.columns}
-    ids = {name: values for name, values in names.items() if name in naming(card)}
+    ids = {name: values for name, values in names.items() if name in carried(card)}
     return by_columns.sound(card, required, ids, batch.num_rows, None)
 
 

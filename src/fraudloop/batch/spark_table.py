@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fraudloop.batch import columns as by_columns
+from fraudloop.batch.moments import moments
 from fraudloop.batch.sound import sentence
 from fraudloop.batch.spark_session import reason_of
-from fraudloop.dataset.card import Card, Kind
+from fraudloop.dataset.card import CATEGORICAL, Card, Kind
 from fraudloop.dataset.records import needed
 from fraudloop.dataset.split import PARTS, Part
 from fraudloop.dataset.words import as_text
@@ -20,7 +21,7 @@ from fraudloop.params import Splits
 if TYPE_CHECKING:
     import pandas as pd
 
-LABEL, PART, WEIGHT = "_label", "_part", "_weight"
+LABEL, PART, WEIGHT, MOMENT = "_label", "_part", "_weight", "_moment"
 # An error of a ten-thousandth of the rows in where a part ends.
 PRECISION = 1e-4
 # Of a hash, as many digits as a share needs.
@@ -97,8 +98,12 @@ class Table:
                     f"card {self.card.id} has no time column, so nothing can be split by time: "
                     "set split.use=stratified in params.yaml"
                 )
-            along = sql.col(self.card.time).cast("double")
-            bounds = self._rows.approxQuantile(self.card.time, list(cuts), PRECISION)
+            time = sql.col(f"`{self.card.time}`")
+            if self.card.columns[self.card.time].is_dated:
+                time = time.cast("timestamp")  # in UTC, as the settings of the session say
+            timed = self._rows.withColumn(MOMENT, time.cast("double"))
+            bounds = timed.approxQuantile(MOMENT, list(cuts), PRECISION)
+            along = time.cast("double")
         else:
             # Equal rows, under whatever ids, have equal hashes: none is on two sides.
             said = [n for n, column in self.card.columns.items() if column.kind is not Kind.ID]
@@ -138,12 +143,15 @@ class Table:
         if count.rows > most:
             rows = rows.where(self._share(2) < most / count.rows)
         wanted = [*needed(self.card), LABEL]
-        table = rows.select(*(sql.col(f"`{name}`") for name in wanted)).toArrow().to_pandas()
+        here = rows.select(*(sql.col(f"`{name}`") for name in wanted)).toArrow()
+        table = here.to_pandas()
         for name, column in self.card.columns.items():
             if column.kind is Kind.ID:
                 table[name] = ""  # the card's features leave it out
-            elif column.categories:
+            elif column.kind in CATEGORICAL:
                 table[name] = table[name].map(as_text)
+            elif column.is_dated:
+                table[name], _ = moments(here.column(name).combine_chunks(), column.written)
         renamed: pd.DataFrame = table.rename(columns={LABEL: self.card.label.column}).astype(
             {self.card.label.column: "int8"}
         )
@@ -202,7 +210,6 @@ def _labelled(rows: Any, card: Card, where: str) -> Any:
 def _surveying(card: Card) -> Callable[[Iterator[Any]], Iterator[Any]]:
     def survey(batches: Iterator[Any]) -> Iterator[Any]:
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         for batch in batches:
             columns = {name: batch.column(name) for name in needed(card)}
@@ -212,9 +219,7 @@ def _surveying(card: Card) -> Callable[[Iterator[Any]], Iterator[Any]]:
             if unlabelled:
                 one = f"{card.label.column!r} is neither {card.label.legitimate} nor "
                 fault = fault or f"{one}{card.label.fraud}"
-            span = {"min": None, "max": None}
-            if card.time is not None:
-                span = pc.min_max(columns[card.time]).as_py()
+            span = _spanned(card, columns)
             yield pa.RecordBatch.from_pydict(
                 {
                     "rows": [batch.num_rows],
@@ -226,6 +231,22 @@ def _surveying(card: Card) -> Callable[[Iterator[Any]], Iterator[Any]]:
             )
 
     return survey
+
+
+def _spanned(card: Card, columns: dict[str, Any]) -> dict[str, float | None]:
+    """The earliest and the latest time, in seconds."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if card.time is None:
+        return {"min": None, "max": None}
+    times = columns[card.time]
+    written = card.columns[card.time].written
+    if card.columns[card.time].is_dated:
+        seconds, good = moments(times, written)
+        times = pa.array(seconds if good is None else seconds[good], pa.float64())
+    span: dict[str, float | None] = pc.min_max(times).as_py()
+    return span
 
 
 def _encoding(card: Card, names: list[str]) -> Callable[[Iterator[Any]], Iterator[Any]]:

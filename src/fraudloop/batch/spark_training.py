@@ -30,7 +30,10 @@ from fraudloop.params import Params
 ESTIMATOR = "boosted_trees"
 SAMPLERS = ("none", "undersample")
 # Rows that Spark hands to a Python worker at once.
-SETTINGS = {"spark.sql.execution.arrow.maxRecordsPerBatch": "65536"}
+SETTINGS = {
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+    "spark.sql.session.timeZone": "UTC",  # no hour is left out or comes twice when clocks change
+}
 # What the driver judges with: so many rows of a part are as good as all of them, and fit anywhere.
 MOST_JUDGED = 500_000
 METRICS = "metrics.json"
