@@ -28,7 +28,10 @@ TOGETHER = {
     "spark": ("tests/batch/test_spark",),
     "airflow": ("tests/deploy/test_airflow",),
     "mlflow": ("tests/lifecycle",),
-    "postgres": ("tests/ledger", "tests/alerts"),
+    "postgres": (
+        *("tests/ledger", "tests/alerts"),
+        *("tests/serving/test_decisions", "tests/serving/test_store"),
+    ),
     "cloud": ("tests/deploy",),
     "kaggle": ("tests/dataset/test_kaggle_source", "tests/dataset/test_sources"),
 }

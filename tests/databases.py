@@ -1,6 +1,7 @@
 """A real PostgreSQL for the tests, started once a session, and a fresh ledger on either database.
 
-A test module takes the fixtures with `pytest_plugins = ("tests.databases",)`.
+A test module takes the fixtures with `pytest_plugins = ("tests.databases",)`, and may import from
+here before pytest does; so, for pytest: PYTEST_DONT_REWRITE.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fraudloop.ledger.ledger import Ledger
+from fraudloop.ledger.migrate import NEWEST
 from fraudloop.ledger.records import Decision
 from tests.dataset.tables import MARKET
 from tests.ledger.given import decision
@@ -40,9 +41,9 @@ def test_from_no_ledger_to_a_training_file(
     assert exit_code(monkeypatch, *verdict) == 1
     assert "run `fraudloop ledger migrate`" in refusal(capsys.readouterr())
     assert exit_code(monkeypatch, "ledger", "migrate") == 0
-    assert "revision base → 0002" in capsys.readouterr().err
+    assert f"revision base → {NEWEST}" in capsys.readouterr().err
     assert exit_code(monkeypatch, "ledger", "migrate") == 0
-    assert "at revision 0002 already" in capsys.readouterr().err
+    assert f"at revision {NEWEST} already" in capsys.readouterr().err
     assert exit_code(monkeypatch, *verdict) == 1
     assert "there is no decision 't-1'" in refusal(capsys.readouterr())
     keep(url, *(decision(f"t-{n}", transaction=PURCHASE) for n in range(4)))

@@ -177,6 +177,8 @@ def test_nothing_is_left_out_of_coverage_or_of_the_tests() -> None:
 DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 GIVEN: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES: dict[str, Any] = DVC["stages"]
+# What watches a model that stands: no stage makes anything of it, commands read it each time.
+WATCHING = {"drift": "monitoring", "outcomes": "monitoring"}
 
 
 def leaves(value: Any, at: str = "") -> Iterator[str]:
@@ -239,7 +241,7 @@ def test_every_dependency_of_a_stage_is_a_file_or_made_by_another(stage: str) ->
             assert comes_out or (dep.parts[0] in ("src", "ml") and (ROOT / dep).exists()), dep
 
 
-def test_every_parameter_is_one_that_some_stage_depends_on() -> None:
+def test_every_parameter_is_one_that_some_stage_depends_on_or_watching() -> None:
     text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     followed = {path for stage in STAGES for path in params_of(stage)}
     filled_in = set(re.findall(r"\$\{([\w.]+)\}", text))
@@ -247,9 +249,26 @@ def test_every_parameter_is_one_that_some_stage_depends_on() -> None:
         leaf
         for leaf in leaves(GIVEN)
         if leaf not in filled_in
+        and leaf.partition(".")[0] not in WATCHING
         and not any(leaf == path or leaf.startswith(f"{path}.") for path in followed)
     ]
     assert unused == []
+
+
+@pytest.mark.parametrize("section", WATCHING)
+def test_parameters_of_watching_are_read_there_and_by_no_stage(section: str) -> None:
+    followed = {path.partition(".")[0] for stage in STAGES for path in params_of(stage)}
+    assert section not in followed
+    readers = {
+        room(path)
+        for path in MODULES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute)
+        and node.attr == section
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "params"
+    }
+    assert readers == {WATCHING[section]}
 
 
 def test_every_parameter_is_one_that_the_code_uses() -> None:
@@ -261,8 +280,12 @@ def test_every_parameter_is_one_that_the_code_uses() -> None:
         if isinstance(node, ast.Attribute)
     }
     fields = set(Params.model_fields)
-    for section in ("paths", "data", "split", "operating_point", "evaluation"):
-        fields |= set(type(getattr(PARAMS, section)).model_fields)
+    sections = [
+        *(PARAMS.paths, PARAMS.data, PARAMS.split, PARAMS.operating_point, PARAMS.evaluation),
+        *(PARAMS.drift, PARAMS.drift.effects, PARAMS.outcomes, PARAMS.outcomes.bounds),
+    ]
+    for section in sections:
+        fields |= set(type(section).model_fields)
     assert fields - used == set()
 
 

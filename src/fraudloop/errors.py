@@ -85,6 +85,10 @@ class OpenJobError(LedgerError):
         self.job = job
 
 
+class SparkError(FraudloopError):
+    """Spark is not there, does not start, or could not do its part."""
+
+
 class BatchError(FraudloopError):
     """A batch of files cannot be scored, or was refused as a whole."""
 

@@ -88,6 +88,46 @@ class Evaluation(Document):
     learning_curve: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
 
 
+class Effects(Document):
+    """How much has to change, by the kind of what is tested, before it counts as drift."""
+
+    numeric: Positive
+    binary: Positive
+    nominal: Positive
+    ordinal: Positive
+    score: Positive
+    prediction: Positive
+    gaps: Positive
+
+
+class Drift(Document):
+    """When two tables count as different."""
+
+    alpha: Share
+    correction: Literal["bonferroni", "holm"]
+    minimum_rows: Annotated[int, Field(ge=2)]
+    effects: Effects
+
+
+class Bounds(Document):
+    """What the figures of decisions that were judged must keep; null: as it comes."""
+
+    precision: Share | None = None
+    recall: Share | None = None
+    average_precision: Share | None = None
+    money_caught: Share | None = None
+    calibration_error: Share | None = None
+
+
+class Outcomes(Document):
+    """When the outcomes of decisions are worse than they may be."""
+
+    bounds: Bounds
+    short_of_promise: Share
+    minimum_verdicts: Annotated[int, Field(ge=1)]
+    minimum_frauds: Annotated[int, Field(ge=1)]
+
+
 class Params(Document):
     """All of `params.yaml`."""
 
@@ -101,6 +141,8 @@ class Params(Document):
     candidates: dict[str, dict[str, Candidate]]
     operating_point: OperatingPoint
     evaluation: Evaluation
+    drift: Drift
+    outcomes: Outcomes
 
     @model_validator(mode="after")
     def _every_candidate_has_its_parameters(self) -> Self:

@@ -8,7 +8,6 @@ import pytest
 
 from fraudloop import users
 from fraudloop.errors import LedgerError, OpenJobError, UsersError
-from fraudloop.ledger.accounts import LedgerUsers
 from fraudloop.ledger.ledger import Ledger
 from fraudloop.ledger.records import DriftReport, Told
 from fraudloop.users import Role
@@ -203,30 +202,6 @@ def test_users_are_added_found_and_removed(ledger: Ledger) -> None:
     with pytest.raises(UsersError, match="no user 'ana'"):
         ledger.users.remove("ana")
     assert ledger.users.all() == {}
-
-
-def test_a_server_sees_new_users_soon_and_the_last_ones_while_the_ledger_is_away(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [0.0]
-    told: list[LedgerError] = []
-    with Ledger.open(sqlite_url) as ledger:
-        ledger.users.add("ana", "correct horse", ["analyst"])
-        seen = LedgerUsers(ledger.users, told.append, seconds=1, clock=lambda: now[0])
-        ledger.users.remove("ana")
-        ledger.users.add("bo", "correct horse", ["analyst"])
-        assert seen.find("ana") is not None
-        now[0] = 1.5
-        assert seen.find("ana") is None
-        assert seen.find("bo") is not None
-
-        def away() -> None:
-            raise LedgerError("the ledger is away")
-
-        monkeypatch.setattr(ledger.users, "all", away)
-        for now[0] in (3.0, 5.0):
-            assert seen.find("bo") is not None
-        assert [str(each) for each in told] == ["the ledger is away"]
 
 
 def test_what_an_alert_tells_of_has_its_newest_verdict(ledger: Ledger) -> None:

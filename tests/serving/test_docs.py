@@ -18,6 +18,8 @@ import typer
 
 from fraudloop import users
 from fraudloop.cli import app
+from fraudloop.ledger.migrate import migrate
+from fraudloop.serving.front import route_of
 from fraudloop.serving.openapi import REFUSALS
 from fraudloop.settings import Serving
 from tests.fitted import ROOT
@@ -63,8 +65,10 @@ EXAMPLES = [
 def server(ran: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server as the page starts it, of another model, which knows the page's user."""
     folder = tmp_path_factory.mktemp("documented")
-    users.add(folder / "users.yaml", "ana", PASSWORD, ["scorer", "operator"])
-    known = {"FRAUDLOOP_USERS": str(folder / "users.yaml")}
+    users.add(folder / "users.yaml", "ana", PASSWORD, ["scorer", "operator", "analyst"])
+    ledger = f"sqlite:///{folder / 'ledger.db'}"
+    migrate(ledger)
+    known = {"FRAUDLOOP_USERS": str(folder / "users.yaml"), "LEDGER_URL": ledger}
     with running(folder / "log", ran / "output", environment=known) as served:
         yield served
 
@@ -125,7 +129,7 @@ def test_every_route_is_on_the_page_and_no_other(server: Running) -> None:
         for path, operations in document["paths"].items()
         for method in operations
     }
-    on_page = set(re.findall(r"`((?:GET|POST|PUT|DELETE|PATCH) /[\w./-]*)`", TEXT))
+    on_page = set(re.findall(r"`((?:GET|POST|PUT|DELETE|PATCH) /[\w./{}-]*)`", TEXT))
     assert on_page == routes | PAGES
     for page in PAGES:
         assert sent(server, by_browser(page.partition(" ")[2])).status == 200
@@ -133,8 +137,8 @@ def test_every_route_is_on_the_page_and_no_other(server: Running) -> None:
 
 def test_every_route_has_its_curl_line() -> None:
     asked = {example.command.partition(ADDRESS)[2] for example in EXAMPLES}
-    paths = {re.split(r"[?'\s]", rest)[0] for rest in asked}
-    on_page = set(re.findall(r"`(?:GET|POST) (/[\w./-]*)`", TEXT))
+    paths = {route_of(re.split(r"[?'\s]", rest)[0]) for rest in asked}
+    on_page = set(re.findall(r"`(?:GET|POST) (/[\w./{}-]*)`", TEXT))
     assert paths == on_page - {"/docs", "/openapi.json"}
 
 

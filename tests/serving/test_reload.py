@@ -238,16 +238,16 @@ def test_both_of_two_workers_take_a_new_bundle_and_refuse_a_bad_one(
         assert deciding(first) == 2
         with posting(server, expected) as clients:
             bundles.save(directory, second)
-            until(lambda: len(server.events("bundle taken")) == 2, "both take it", within=10)
+            until(lambda: len(server.events("bundle taken")) == 2, "both take it")
             assert (deciding(first), deciding(second)) == (0, 2)
             flipped(directory, second, first)
-            until(lambda: len(server.events("bundle refused")) >= 2, "both refuse it", within=10)
+            until(lambda: len(server.events("bundle refused")) >= 2, "both refuse it")
             for _ in range(8):
                 said = server.ask("GET", "/ready").json
                 assert said["model_version"] == second.version
                 assert "is not the file that was vouched for" in said["detail"][0]
             bundles.save(directory, third)
-            until(lambda: len(server.events("bundle taken")) == 4, "both take it", within=10)
+            until(lambda: len(server.events("bundle taken")) == 4, "both take it")
         assert clients.wrong == []
         assert (deciding(second), deciding(third)) == (0, 2)
 
@@ -261,7 +261,7 @@ def test_a_hangup_makes_two_workers_anew_one_after_the_other(
         server.process.send_signal(signal.SIGHUP)
         until(lambda: len(server.events("ready")) == 4, "two others have come")
         until(lambda: len(server.events("stopped")) == 2, "the two before have gone")
-        until(lambda: server.measured("fraudloop_model") == 2, "those alone count", within=5)
+        until(lambda: server.measured("fraudloop_model") == 2, "those alone count")
 
 
 def test_a_bundle_that_comes_file_by_file_its_manifest_first_is_taken_when_it_is_whole(
@@ -275,9 +275,9 @@ def test_a_bundle_that_comes_file_by_file_its_manifest_first_is_taken_when_it_is
     version = hashlib.sha256(content).hexdigest()[:12]
     with running(tmp_path / "log", directory) as server:
         (directory / manifests.NAME).write_bytes(content)
-        until(lambda: server.events("bundle refused") != [], "it is refused for now", within=5)
+        until(lambda: server.events("bundle refused") != [], "it is refused for now")
         for name, each in moved.items():
             (directory / name).parent.mkdir(parents=True, exist_ok=True)
             (directory / name).write_bytes(each)
-        until(lambda: server.events("bundle taken") != [], "it is taken", within=5)
+        until(lambda: server.events("bundle taken") != [], "it is taken")
         assert server.ask("GET", "/ready").json["model_version"] == version

@@ -168,7 +168,7 @@ def test_when_a_worker_is_killed_the_other_serves_and_it_comes_back(
             before = through.answered
             first, _ = (event["process"] for event in server.events("ready"))
             os.kill(first, signal.SIGKILL)
-            until(lambda: through.answered > before + 200, "the other serves", within=5)
+            until(lambda: through.answered > before + 200, "the other serves")
             until(lambda: len(server.events("ready")) == 3, "another has come")
             until(lambda: server.measured("fraudloop_model") == 2, "both of them decide")
         # What was on its way to the killed one is lost, and nothing else.
@@ -203,7 +203,7 @@ def test_interrupting_a_server_of_two_workers_in_its_terminal_ends_it_well(
 def test_workers_end_well_when_their_parent_is_killed(bundle: Path, tmp_path: Path) -> None:
     with running(tmp_path / "log", bundle, workers=2) as server, loaded(server, 8) as load:
         os.kill(server.process.pid, signal.SIGKILL)
-        until(lambda: len(server.events("stopped")) == 2, "both have ended", within=5)
+        until(lambda: len(server.events("stopped")) == 2, "both have ended")
     assert (load.unanswered, load.refusals) == ([], [])
 
 

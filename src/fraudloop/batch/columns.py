@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudloop.batch.moments import as_json, moments
 from fraudloop.batch.sound import Refused, Sound, UnreadableError, encoded
-from fraudloop.dataset.card import Card, Column, as_text
-from fraudloop.dataset.features import LARGEST, encode
-from fraudloop.dataset.records import naming, needed
+from fraudloop.dataset.card import CATEGORICAL, Card, Column
+from fraudloop.dataset.features import LARGEST, codes_of, encode
+from fraudloop.dataset.records import beside, carried, naming, needed
 from fraudloop.model.scorer import Features
 
 Values = NDArray[Any]
@@ -24,6 +25,8 @@ BLOCK = 1 << 13
 def wanted(card: Card, names: list[str], where: str) -> list[str]:
     """The columns to read of those a file has, the ids last; refuses a file that has not all.
 
+    The entity's id is read too, though no output has it: it must be an id, as for the server.
+
     A server would refuse each of its rows with the same words.
     """
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -33,11 +36,11 @@ def wanted(card: Card, names: list[str], where: str) -> list[str]:
     if missing:
         more = f" (nor {len(missing) - 1} more of the card's columns)" if missing[1:] else ""
         raise UnreadableError(f"{where} has no column {missing[0]!r}{more}: add it")
-    known = {*card.columns, card.label.column, *naming(card)}
+    known = {*card.columns, *beside(card), *carried(card)}
     unknown = next((name for name in names if name not in known), None)
     if unknown is not None:
         raise UnreadableError(f"{where} has an unknown column {unknown[:80]!r}: remove it")
-    return [*needed(card), *(name for name in naming(card) if name in names)]
+    return [*needed(card), *(name for name in carried(card) if name in names)]
 
 
 def sound(
@@ -49,7 +52,8 @@ def sound(
 ) -> Sound:
     """The rows of a chunk that fit, and the others refused.
 
-    `columns` are pyarrow arrays; `line` tells the lines of some rows, where a file has lines.
+    `columns` and `ids` are pyarrow arrays; `line` tells the lines of some rows, where a file has
+    lines.
     """
     taken: dict[str, Values] = {}
     doubts: list[Good] = []
@@ -60,29 +64,28 @@ def sound(
     if not doubts:
         features = _all_at_once(card, taken, rows)
         if features is not None:
-            return Sound(rows, np.arange(rows), features, ids)
+            return Sound(rows, np.arange(rows), features, _names_of(card, ids))
     good = np.ones(rows, dtype=np.bool_)
     for fits in doubts:
         good &= fits
     for name, column in needed(card).items():
-        if not column.categories:
+        if column.is_number:
             low, high = _range(column)
             good &= (taken[name] >= low) & (taken[name] <= high)
     places, bad = np.flatnonzero(good), np.flatnonzero(~good).tolist()
     lines = line(bad) if line is not None else {}
     refused = [
-        Refused(place, lines.get(place), fields=_fields({**columns, **ids}, place)) for place in bad
+        Refused(place, lines.get(place), fields=_fields(card, {**columns, **ids}, place))
+        for place in bad
     ]
     taken = {name: values[places] for name, values in taken.items()}
-    kept = {name: values.take(places) for name, values in ids.items()}
+    kept = {name: values.take(places) for name, values in _names_of(card, ids).items()}
     return Sound(rows, places, encoded(card, taken, len(places)), kept, refused)
 
 
 def _all_at_once(card: Card, columns: Mapping[str, Values], rows: int) -> Features | None:
     """The features of a chunk if every number of it lies in its range, else None."""
-    ranges = {
-        name: _range(column) for name, column in needed(card).items() if not column.categories
-    }
+    ranges = {name: _range(column) for name, column in needed(card).items() if column.is_number}
     features = np.empty((rows, len(card.feature_names)), dtype=np.float32)
     for first in range(0, rows, BLOCK):
         block = {name: values[first : first + BLOCK] for name, values in columns.items()}
@@ -90,7 +93,7 @@ def _all_at_once(card: Card, columns: Mapping[str, Values], rows: int) -> Featur
             numbers = block[name]
             if not (numbers.min() >= low and numbers.max() <= high):  # nor is it so of a NaN
                 return None
-        features[first : first + BLOCK] = encode(card, block)
+        features[first : first + BLOCK] = encode(card, block, coded=True)
     return features
 
 
@@ -101,11 +104,18 @@ def _range(column: Column) -> tuple[float, float]:
 
 
 def _taken(column: Column, values: Any) -> tuple[Values, Good | None]:
-    """A column as numpy has it, and which of its values are of its kind; None if all are."""
+    """A column as numpy has it, and which of its values are of its kind; None if all are.
+
+    Words come as their codes, moments as their seconds.
+    """
     import pyarrow as pa
 
-    if column.categories:
-        return _categories(column, values)
+    if column.kind in CATEGORICAL:
+        return _codes(column, values)
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if column.is_dated:
+        return moments(values, column.written)
     kind = values.type
     if pa.types.is_decimal(kind) or pa.types.is_float16(kind):
         values = values.cast(pa.float64())
@@ -114,24 +124,23 @@ def _taken(column: Column, values: Any) -> tuple[Values, Good | None]:
     return values.to_numpy(zero_copy_only=False), None  # a gap is NaN in it
 
 
-def _categories(column: Column, values: Any) -> tuple[Values, Good | None]:
+def _codes(column: Column, values: Any) -> tuple[Values, Good | None]:
+    """Each different word is looked at once."""
     import pyarrow as pa
 
     if not pa.types.is_dictionary(values.type):
         values = values.dictionary_encode()
-    known = {as_text(category) for category in column.categories}
-    texts = [
-        as_text(value)
-        if isinstance(value, str | int | float) and not isinstance(value, bool)
-        else None
-        for value in values.dictionary.to_pylist()
-    ]
-    # The last stands for a gap, whose code would be -1.
-    fits = np.array([text in known for text in texts] + [False])
-    codes = values.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    taken = np.array([*(text or "" for text in texts), ""], dtype=object)[codes]
-    good = fits[codes]
+    # The last stands for a gap.
+    codes = np.append(codes_of(column, values.dictionary.to_pylist()), -1)
+    indices = values.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    taken = codes[indices]
+    good = taken >= 0
     return taken, None if good.all() else good
+
+
+def _names_of(card: Card, ids: Mapping[str, Any]) -> dict[str, Any]:
+    """The ids that name a transaction, and not its entity."""
+    return {name: values for name, values in ids.items() if name in naming(card)}
 
 
 def _named(values: Any) -> Good | None:
@@ -153,6 +162,8 @@ def _named(values: Any) -> Good | None:
     return np.asarray(values.is_null().to_numpy(zero_copy_only=False))
 
 
-def _fields(columns: Mapping[str, Any], place: int) -> dict[str, Any]:
+def _fields(card: Card, columns: Mapping[str, Any], place: int) -> dict[str, Any]:
     """One row as a record, for the sentence on it."""
-    return {name: values[place].as_py() for name, values in columns.items()}
+    return {
+        name: as_json(values[place], card.columns.get(name)) for name, values in columns.items()
+    }

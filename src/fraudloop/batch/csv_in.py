@@ -12,8 +12,8 @@ from typing import Any
 from fraudloop.batch import columns as by_columns
 from fraudloop.batch.blocks import Block, blocks
 from fraudloop.batch.sound import Chunk, Refused, Sound, UnreadableError
-from fraudloop.dataset.card import MEASURED, Card
-from fraudloop.dataset.records import naming, needed
+from fraudloop.dataset.card import Card
+from fraudloop.dataset.records import carried, needed
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 LONGEST_HEADER = 1 << 20
@@ -29,10 +29,10 @@ class _Layout:
 
     @property
     def ids(self) -> list[str]:
-        return [name for name in self.wanted if name in naming(self.card)]
+        return [name for name in self.wanted if name in carried(self.card)]
 
     def is_number(self, name: str) -> bool:
-        return name in self.card.columns and self.card.columns[name].kind in MEASURED
+        return name in self.card.columns and self.card.columns[name].is_number
 
 
 def chunks(file: Any, card: Card, where: str, start: dict[str, int]) -> Iterator[Chunk]:

@@ -14,7 +14,7 @@ from fraudloop.batch.json_text_in import Cursor
 from fraudloop.batch.records_in import Record, Records
 from fraudloop.batch.sound import Chunk, UnreadableError
 from fraudloop.dataset.card import Card
-from fraudloop.dataset.records import Id, is_id, needed
+from fraudloop.dataset.records import Id, beside, carried, is_id, needed
 from fraudloop.errors import FraudloopError
 from fraudloop.serving import json_text
 from fraudloop.serving.dialects import SHAPES
@@ -56,7 +56,7 @@ class _Document:
         self._file = file
         self._where = where
         self._names = list(needed(card))
-        self._fields = {*card.columns, card.label.column}
+        self._fields = {*needed(card), *carried(card), *beside(card)}
         self._cursor = Cursor(file, where)
 
     @property

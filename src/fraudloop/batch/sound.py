@@ -84,7 +84,7 @@ def sentence(card: Card, refused: Refused, row: int) -> tuple[str, str | None]:
 
 
 def encoded(card: Card, columns: Columns, rows: int) -> Features:
-    """The features of so many rows; of none, an empty matrix."""
+    """The features of so many rows whose words are codes already; of none, an empty matrix."""
     if rows == 0:
         return np.empty((0, len(card.feature_names)), dtype=np.float32)
-    return encode(card, columns)
+    return encode(card, columns, coded=True)

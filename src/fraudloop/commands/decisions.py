@@ -63,4 +63,8 @@ def serve(
 
     watching = None if shadow is None else bundle_at(shadow)
     ledger = Keeping.read().url
+    if ledger != Keeping.url:  # a server that keeps nothing need not load what would look at it
+        from fraudloop.ledger import place
+
+        place.parsed(ledger)
     serve(host, port, Options(bundle_at(bundle), sha256, workers, watching, ledger, Serving.read()))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.dataset.words import as_text
+from fraudloop.dataset.words import as_text, is_word
 
 LONGEST = 200  # characters: no name of anything is longer
 
@@ -23,7 +23,7 @@ def problem(value: Any) -> str | None:
     >>> problem("Rye & Sons"), problem(" ")
     (None, 'is empty')
     """
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if not is_word(value) or value != value:  # NaN, which tables have for a gap, is no word
         return "is no text"
     text = as_text(value)
     if len(text) > LONGEST:

@@ -6,7 +6,7 @@ numbers everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from fraudloop.dataset import buckets
 from fraudloop.dataset.card import Card, Column, Kind
-from fraudloop.dataset.derivations import HOURS_PER_DAY, HourOf, Numbers
-from fraudloop.dataset.times import SECONDS_PER_DAY, SECONDS_PER_HOUR, seconds_of
-from fraudloop.dataset.words import as_text
+from fraudloop.dataset.derivations import HourOf, Numbers, hour_of_one
+from fraudloop.dataset.times import seconds_of
+from fraudloop.dataset.words import as_text, is_word
 from fraudloop.errors import DataError
 
 # For so few values numpy's calls cost more than looking each up does.
@@ -28,8 +28,10 @@ Columns = Mapping[str, NDArray[Any]]
 Rows = NDArray[np.float64]
 
 
-def encode(card: Card, columns: Columns) -> NDArray[np.float32]:
+def encode(card: Card, columns: Columns, *, coded: bool = False) -> NDArray[np.float32]:
     """Turn columns of transactions into features, ordered as `card.feature_names`.
+
+    `coded` tells that the columns of words hold their codes already, as `codes_of` gives them.
 
     >>> from fraudloop.dataset import card
     >>> cup = card.parse('''
@@ -56,10 +58,11 @@ def encode(card: Card, columns: Columns) -> NDArray[np.float32]:
             matrix[:, filled] = columns[name]
             filled += 1
         elif column.kind in (Kind.BINARY, Kind.ORDINAL):
-            matrix[:, filled] = _codes(name, column, columns[name])
+            values = columns[name]
+            matrix[:, filled] = values if coded else _codes(name, column, values)
             filled += 1
         else:
-            codes = _codes(name, column, columns[name])
+            codes = columns[name] if coded else _codes(name, column, columns[name])
             wide = column.buckets or len(column.categories)
             matrix[:, filled : filled + wide] = codes[:, None] == np.arange(wide)
             filled += wide
@@ -137,7 +140,7 @@ class RowEncoder:
         features: list[float] = []
         for run in self._runs:
             features += row[run]
-        features += [_hour(row[time]) for time in self._hours]
+        features += [hour_of_one(row[time]) for time in self._hours]
         return np.array([features], dtype=np.float32)
 
 
@@ -154,12 +157,6 @@ def _runs(places: Sequence[int]) -> list[list[int]]:
         else:
             runs.append([place])
     return runs
-
-
-def _hour(seconds: float) -> float:
-    """`HourOf` of one number."""
-    hour = float(np.float32(seconds % SECONDS_PER_DAY / SECONDS_PER_HOUR))
-    return 0.0 if hour == HOURS_PER_DAY else hour
 
 
 def _codes(name: str, column: Column, values: NDArray[Any]) -> NDArray[np.intp]:
@@ -181,6 +178,25 @@ def _codes(name: str, column: Column, values: NDArray[Any]) -> NDArray[np.intp]:
     if (codes < 0).any():
         raise _unknown(name, str(found[codes < 0][0]), places)
     return np.asarray(codes[inverse])
+
+
+def codes_of(column: Column, values: Iterable[Any]) -> NDArray[np.intp]:
+    """The code of each of some values of a column of words; -1 where it is none of its words.
+
+    >>> size = Column(kind=Kind.ORDINAL, categories=("small", "large"))
+    >>> codes_of(size, ["large", "huge", None]).tolist()
+    [1, -1, -1]
+    """
+    if column.buckets is not None:
+        wide = column.buckets
+        codes = [
+            buckets.bucket(value, wide) if buckets.problem(value) is None else -1
+            for value in values
+        ]
+    else:
+        places = _places(column.categories)
+        codes = [places.get(as_text(value), -1) if is_word(value) else -1 for value in values]
+    return np.array(codes, dtype=np.intp)
 
 
 @lru_cache(maxsize=1024)

@@ -14,7 +14,7 @@ from fraudloop.dataset import buckets
 from fraudloop.dataset.card import Card, Column, Kind
 from fraudloop.dataset.features import LARGEST, Columns
 from fraudloop.dataset.times import LIKE, is_moment, seconds_of
-from fraudloop.dataset.words import as_text
+from fraudloop.dataset.words import as_text, is_word
 from fraudloop.errors import DataError
 
 Id = str | int
@@ -134,8 +134,7 @@ def _fault(key: Id, field: str | None, problem: str) -> tuple[str, dict[str, Any
 def _problem(column: Column, categories: list[str], value: Any) -> str | None:
     """What is wrong with a value, or None."""
     if column.categories:
-        written = isinstance(value, str | int | float) and not isinstance(value, bool)
-        known = written and as_text(value) in categories
+        known = is_word(value) and as_text(value) in categories
         return None if known else f", none of {', '.join(categories)}"
     if column.is_open:
         wrong = buckets.problem(value)

@@ -16,6 +16,11 @@ def _no_truth_value(value: Any) -> Any:
 Category = Annotated[str | int, BeforeValidator(_no_truth_value)]
 
 
+def is_word(value: Any) -> bool:
+    """Whether a value can be a category: a text or a number."""
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
 def as_text(value: Category | float) -> str:
     """How a category reads: whole numbers without a point, so that CSV and JSON agree."""
     text = str(value).strip()

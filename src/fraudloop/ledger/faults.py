@@ -41,6 +41,7 @@ _BY_WORDS: tuple[tuple[str, str, bool], ...] = (
     ("no such column", "lacks a column: run `fraudloop ledger migrate`", False),
     ("unable to open", "cannot be opened: check its folder and who may write there", False),
     ("readonly", "may not be written to: check who may", False),
+    ("interrupted", "did not answer in time: try again, or ask for less", True),
     ("locked", "is locked by another process: try again", True),
     ("is full", "has no room left on its disk: make room", True),
     ("starting up", "is starting: try again", True),

@@ -7,10 +7,10 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Engine, Select, select
+from sqlalchemy import ColumnElement, Engine, Select, select
 
 from fraudloop.errors import DataError, LedgerError, NoDecisionError
-from fraudloop.ledger import faults, migrate, place, rows, statements, verdicts
+from fraudloop.ledger import faults, migrate, place, rows, statements, tallies, verdicts
 from fraudloop.ledger.accounts import Accounts
 from fraudloop.ledger.alerts import Alerts
 from fraudloop.ledger.audit import Audit
@@ -29,9 +29,11 @@ from fraudloop.ledger.records import (
     Verdict,
 )
 from fraudloop.ledger.tables import decision_ids, decisions
+from fraudloop.ledger.tallies import Tally
 
 MOST_ON_A_PAGE = 1_000
 CONFIRMED_AT_ONCE = 1_000
+LOOKED_UP_AT_ONCE = 500
 EVERYTHING = Filters()
 
 
@@ -57,13 +59,16 @@ class Ledger:
         self.users = Accounts(engine, self.where)
 
     @classmethod
-    def open(cls, url: str) -> Self:
-        """The ledger at this address, whose tables must be those of this program."""
+    def open(cls, url: str, seconds: float | None = None) -> Self:
+        """The ledger at this address, whose tables must be those of this program.
+
+        What it is asked ends after `seconds`, if they are given.
+        """
         where = place.parsed(url)
         file = place.file_of(where)
         if file is not None and not file.is_file():
             raise LedgerError(f"there is no ledger at {file}: run `fraudloop ledger migrate`")
-        engine = place.made(where)
+        engine = place.made(where, seconds)
         try:
             migrate.refuse_other_revisions(engine, place.shown(where))
         except BaseException:
@@ -114,6 +119,24 @@ class Ledger:
                 wanted = wanted.where(decisions.c.decided_at == decided_at)
             row = connection.execute(wanted).first()
             return None if row is None else statements.kept(row, verdicts.history(connection, id))
+
+    def known(self, ids: Sequence[str]) -> dict[str, Kept]:
+        """Those of these decisions that the ledger has, by their ids."""
+        found: list[Kept] = []
+        able = [id for id in dict.fromkeys(ids) if rows.can_be_an_id(id)]
+        with faults.told(self.where), self._engine.begin() as connection:
+            for start in range(0, len(able), LOOKED_UP_AT_ONCE):
+                wanted: ColumnElement[bool] = decisions.c.id.in_(
+                    able[start : start + LOOKED_UP_AT_ONCE]
+                )
+                if self._dialect == "postgresql":  # an id does not say in which partition it is
+                    of = decision_ids.c
+                    there = of.id.in_(able[start : start + LOOKED_UP_AT_ONCE])
+                    moments = connection.scalars(select(of.decided_at).where(there).distinct())
+                    wanted = wanted & decisions.c.decided_at.in_(moments.all())
+                read = connection.execute(statements.with_verdict().where(wanted))
+                found += map(statements.kept, read)
+        return {each.decision.id: each for each in found}
 
     def page(
         self,
@@ -172,3 +195,9 @@ class Ledger:
             streamed = connection.execution_options(yield_per=CONFIRMED_AT_ONCE)
             for row in streamed.execute(wanted):
                 yield statements.kept(row)
+
+    def tallies(self, card: str, since: datetime, until: datetime) -> tuple[Tally, ...]:
+        """How many decisions each day had of each model version and prediction."""
+        with faults.told(self.where), self._engine.begin() as connection:
+            found = connection.execute(tallies.by_day(card, since, until, self._dialect))
+            return tuple(map(tallies.of_row, found))

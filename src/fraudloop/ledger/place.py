@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 60
 LOCK_SECONDS = 10
 POOL = 5
+LOOKS_EVERY = 10_000  # steps of SQLite's: some tenths of a millisecond
+_ENDS = "fraudloop.ends"  # in a connection of SQLite's: when its transaction is interrupted
 _FORMS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
@@ -48,9 +52,15 @@ def shown(url: URL) -> str:
     return bare.render_as_string()
 
 
-def made(url: URL) -> Engine:
-    """An engine with a pool; it connects when it is first used."""
-    return _sqlite(url) if url.get_backend_name() == "sqlite" else _postgres(url)
+def made(url: URL, seconds: float | None = None) -> Engine:
+    """An engine with a pool; it connects when it is first used.
+
+    No transaction of SQLite's and no statement of PostgreSQL's goes on for longer than `seconds`;
+    by default it is a minute, and in SQLite as long as it takes.
+    """
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url, seconds)
+    return _postgres(url, STATEMENT_SECONDS if seconds is None else seconds)
 
 
 def writing(engine: Engine) -> Engine:
@@ -63,26 +73,39 @@ def file_of(url: URL) -> Path | None:
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
-def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, pool_size=POOL, connect_args={"timeout": float(LOCK_SECONDS)})
+def _sqlite(url: URL, seconds: float | None) -> Engine:
+    patience = float(LOCK_SECONDS if seconds is None else min(LOCK_SECONDS, seconds))
+    engine = create_engine(url, pool_size=POOL, connect_args={"timeout": patience})
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _: Any) -> None:
+    def prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # the driver begins nothing by itself: `begin` does
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}").close()
+        if seconds is not None:
+            ends = record.info.get
+            connection.set_progress_handler(
+                lambda: time.monotonic() > ends(_ENDS, math.inf), LOOKS_EVERY
+            )
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A reader that becomes a writer half way is refused where one that waited is not.
         writes = connection.get_execution_options().get("writes")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if seconds is not None:  # what waited for its turn has the whole of its time before it
+            connection.info[_ENDS] = time.monotonic() + seconds
+
+    @event.listens_for(engine, "checkin")
+    def rest(_: Any, record: Any) -> None:
+        record.info.pop(_ENDS, None)
 
     return engine
 
 
-def _postgres(url: URL) -> Engine:
-    own = {name: value for name, value in _LIMITS.items() if name not in url.query}
+def _postgres(url: URL, seconds: float) -> Engine:
+    limits = _LIMITS | {"options": f"-c statement_timeout={round(1000 * seconds)} {_OPTIONS}"}
+    own = {name: value for name, value in limits.items() if name not in url.query}
     return create_engine(
         url,
         pool_size=POOL,
@@ -98,8 +121,5 @@ _LIMITS: dict[str, Any] = {
     "connect_timeout": CONNECT_SECONDS,
     "application_name": "fraudloop",
     "tcp_user_timeout": 1000 * CONNECT_SECONDS,
-    "options": (
-        f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout={LOCK_SECONDS}s "
-        "-c timezone=UTC -c client_min_messages=warning"
-    ),
 }
+_OPTIONS = f"-c lock_timeout={LOCK_SECONDS}s -c timezone=UTC -c client_min_messages=warning"

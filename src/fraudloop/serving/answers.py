@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def answer(
         "ids": asked.ids,
         "threshold": manifest.threshold,
         "model_version": scorer.bundle.version,
-        "message": _message(manifest, predictions),
+        "message": message_of(manifest, predictions),
     }
     if asked.single:
         made["prediction"] = predictions[0]
@@ -41,7 +42,8 @@ def _decided(scorer: Scorer, asked: Asked) -> tuple[list[float], list[int]]:
     return scores.tolist(), scorer.predictions(scores).tolist()
 
 
-def _message(manifest: Manifest, predictions: list[int]) -> str:
+def message_of(manifest: Manifest, predictions: Sequence[int]) -> str:
+    """The answer in a sentence."""
     trained_on = "synthetic data" if manifest.synthetic else manifest.card.id
     many, frauds = len(predictions), sum(predictions)
     are = "transaction is" if many == 1 else "transactions are"
@@ -55,14 +57,21 @@ def _explained(manifest: Manifest, reasons: Reasons | None, top: int | None) -> 
             "base_value": None,
             "message": f"a model of this kind ({manifest.candidate}) gives scores without reasons",
         }
-    order = np.argsort(-np.abs(reasons.terms), axis=1, kind="stable")[:, :top]
     return {
-        "reasons": [
-            [
-                {"feature": manifest.features[place], "contribution": float(terms[place])}
-                for place in places
-            ]
-            for terms, places in zip(reasons.terms, order, strict=True)
-        ],
+        "reasons": strongest(manifest, reasons, top),
         "base_value": reasons.base_value,
     }
+
+
+def strongest(
+    manifest: Manifest, reasons: Reasons, top: int | None = None
+) -> list[list[dict[str, Any]]]:
+    """What each feature of each row contributed, the largest first."""
+    order = np.argsort(-np.abs(reasons.terms), axis=1, kind="stable")[:, :top]
+    return [
+        [
+            {"feature": manifest.features[place], "contribution": float(terms[place])}
+            for place in places
+        ]
+        for terms, places in zip(reasons.terms, order, strict=True)
+    ]

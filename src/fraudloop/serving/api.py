@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,10 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from fraudloop import __version__
-from fraudloop.errors import FraudloopError, UsersError
-from fraudloop.serving import openapi, shadowing, steering
+from fraudloop.errors import FraudloopError
+from fraudloop.serving import decisions, openapi, reports, shadowing, steering
 from fraudloop.serving.auth import Gate
 from fraudloop.serving.front import FAILED, Front
+from fraudloop.serving.ledger import LedgerDesk
+from fraudloop.serving.ledger_users import LedgerUsers
 from fraudloop.serving.limits import Limits
 from fraudloop.serving.live import Live
 from fraudloop.serving.log import Log, catch_others
@@ -24,8 +27,7 @@ from fraudloop.serving.options import Options
 from fraudloop.serving.refusals import RequestError, as_request_error
 from fraudloop.serving.scoring import Desk, Scoring, alone, by_id, in_full
 from fraudloop.serving.watch import Watch, identity, lifespan
-from fraudloop.settings import Serving
-from fraudloop.users import User, Users, UsersFile
+from fraudloop.users import UsersFile
 
 # OpenTelemetry's exporters, set up by the environment, could carry transactions elsewhere.
 SILENT: TelemetryConfig = {
@@ -47,8 +49,9 @@ def create(options: Options) -> Front:
     catch_others(log)
     desk = _desk(options)
     watched = Watch(desk.live, desk.metrics, log)
-    gate = Gate(_users(options.settings, log))
-    ends = [gate.close, desk.pool.shutdown, desk.live.source.close, *shadowing.ends(desk.shadow)]
+    gate, closing = _gate(options, log)
+    ends = [*closing, desk.pool.shutdown, desk.ledger.close, desk.live.source.close]
+    ends += shadowing.ends(desk.shadow)
     app = FastAPIOffline(
         docs_url="/docs",
         redoc_url=None,
@@ -69,6 +72,8 @@ def create(options: Options) -> Front:
     _add_descriptions(app, desk.live)
     steering.add(app, desk, watched, options)
     shadowing.add(app, desk)
+    decisions.add(app, desk)
+    reports.add(app, desk)
     _add_refusals(app)
     app.openapi = lambda: openapi.document(app, desk.live.snapshot.bundle.manifest)  # type: ignore[method-assign]  # as FastAPI's manual does
     return Front(
@@ -78,9 +83,10 @@ def create(options: Options) -> Front:
             for path, (endpoint, methods) in scoring.items()
             for method in methods
         },
-        routes=frozenset(route.path for route in app.routes if isinstance(route, Route)),
+        routes=frozenset(route.path_format for route in app.routes if isinstance(route, Route)),
         gate=gate,
         open_house=options.settings.auth != "basic",
+        at_home=options.settings.auth is None,
         metrics=desk.metrics,
         log=log,
     )
@@ -101,25 +107,24 @@ def _desk(options: Options) -> Desk:
         at_once=settings.concurrency,
         bytes_at_once=BODIES_AT_ONCE * settings.max_body_bytes,
     )
-    return Desk(live, limits, metrics, settings, shadowing.started(options, metrics))
+    ledger = LedgerDesk(options.ledger)
+    return Desk(live, limits, metrics, settings, ledger, shadowing.started(options, metrics))
 
 
-def _users(settings: Serving, log: Log) -> Users:
-    if settings.users is None:
-        return _Nobody()
+def _gate(options: Options, log: Log) -> tuple[Gate, list[Callable[[], None]]]:
+    """Who lets users in, those of the file or else of the ledger; and how that ends."""
 
-    def report(fault: UsersError) -> None:
+    def report(fault: FraudloopError) -> None:
         log("users", level="error", message=str(fault))
 
-    return UsersFile(settings.users, report)
-
-
-class _Nobody:
-    """The users of a server that was told of none."""
-
-    def find(self, name: str) -> User | None:
-        """Nobody is found."""
-        return None
+    if options.settings.users is not None:
+        gate = Gate(UsersFile(options.settings.users, report))
+        return gate, [gate.close]
+    # A desk of its own: whoever comes in does not wait behind long questions.
+    asking = LedgerDesk(options.ledger, threads=1)
+    users = LedgerUsers(asking, report)
+    gate = Gate(users, freshen=users.freshen)
+    return gate, [gate.close, asking.close]
 
 
 def _add_probes(app: FastAPI, desk: Desk) -> None:

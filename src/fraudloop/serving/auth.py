@@ -9,11 +9,12 @@ import asyncio
 import base64
 import hmac
 import math
+import re
 import secrets
 import time
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -22,6 +23,7 @@ from fraudloop.serving.refusals import RequestError
 from fraudloop.users import NOBODYS_HASH, Role, User, Users, can_be_a_name, matches, spelt_alike
 
 CHALLENGE = 'Basic realm="fraudloop", charset="UTF-8"'
+_HAS_A_PORT = re.compile(r":[0-9]+\Z")
 LONGEST_HEADER = 2_048  # the longest name and password, in base64, fit
 
 REMEMBERED = 1_000  # users
@@ -105,6 +107,33 @@ def require(user: User, role: Role) -> None:
     """Let a user pass who has this role."""
     if not user.may(role):
         raise ForbiddenError(role)
+
+
+def require_any(user: User, roles: Sequence[Role]) -> None:
+    """Let a user pass who has one of these roles."""
+    if not any(user.may(role) for role in roles):
+        raise RequestError(
+            403, f"this wants the role {' or '.join(roles)}: ask whoever keeps the users for it"
+        )
+
+
+def refuse_other_hosts(headers: Mapping[bytes, bytes]) -> None:
+    """Where nobody is asked who he is, answer only those who asked this machine by its own name.
+
+    A page of another site may let its own name lead here, and would then read the answers.
+    """
+    host = headers.get(b"host", b"localhost").decode("latin-1")
+    name = host.rpartition(":")[0] if _HAS_A_PORT.search(host) else host
+    try:
+        ours = name.lower() == "localhost" or ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        ours = False
+    if not ours:
+        raise RequestError(
+            403,
+            "without users the ledger answers this machine alone: ask 127.0.0.1, or start the "
+            "server with FRAUDLOOP_AUTH=basic",
+        )
 
 
 def refuse_other_sites(headers: Mapping[bytes, bytes]) -> None:
@@ -222,7 +251,8 @@ class Gate:
     """Lets users in, each by a name and a password.
 
     One password is checked at a time, in a thread of its own: argon2 takes its 20 ms and 19 MiB
-    once, however many come at once. Belongs to one event loop.
+    once, however many come at once. Belongs to one event loop. `freshen` is waited for before users
+    are looked up, where these stand elsewhere than on this machine.
     """
 
     def __init__(
@@ -230,8 +260,10 @@ class Gate:
         users: Users,
         clock: Callable[[], float] = time.monotonic,
         check: Callable[[str, str], bool] = matches,
+        freshen: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._users = users
+        self._freshen = freshen
         self._check = check
         self._memory = Memory(clock)
         self._brake = Brake(clock)
@@ -245,6 +277,8 @@ class Gate:
         given = credentials(authorization)
         if not can_be_a_name(given.name):
             raise _wrong()
+        if self._freshen is not None:
+            await self._freshen()
         user = self._users.find(given.name)
         # Whether there is such a user is not to be told by the time it takes.
         password_hash = user.password_hash if user else NOBODYS_HASH

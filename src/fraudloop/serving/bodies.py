@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from pydantic import ValidationError
+
+from fraudloop.documents import Kind, first_fault
+from fraudloop.serving import json_text
 from fraudloop.serving.limits import Limits
 from fraudloop.serving.refusals import RequestError
 from fraudloop.serving.replies import HEADERS, Message, Receive, Scope
@@ -49,6 +53,16 @@ async def body_of(
         ) from error
     finally:
         limits.release(held)
+
+
+def as_document(kind: type[Kind], body: bytes | bytearray) -> Kind:
+    """The object that a body must be, or one sentence on what is wrong with it."""
+    value = json_text.parse(body)
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        fields = " and ".join(kind.model_fields)
+        raise RequestError(422, f"{first_fault(error)}: send a JSON object of {fields}") from error
 
 
 def _part(message: Message, before: int, most: int) -> bytes:

@@ -9,17 +9,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from reprlib import repr as shortened
 from typing import Any
 from urllib.parse import parse_qsl
 
 from fraudloop.dataset.card import Card
 from fraudloop.dataset.features import encode
-from fraudloop.dataset.records import Id, beside, carried, columns_of, is_id, naming, needed, own_id
+from fraudloop.dataset.records import (
+    LONGEST_KEY,
+    Id,
+    beside,
+    carried,
+    columns_of,
+    is_id,
+    naming,
+    needed,
+    own_id,
+)
 from fraudloop.errors import DataError
 from fraudloop.serving import json_text
 from fraudloop.serving.asked import Asked
 from fraudloop.serving.quick import QuickReader
 from fraudloop.serving.refusals import RequestError
+
+Fields = Mapping[str, Any]
 
 UNNAMED = "Atr"  # a client that knows no names numbers its columns: Atr1 to AtrN
 SHAPES = (
@@ -50,6 +63,23 @@ class Dialects:
         if unnamed:
             transactions = [(key, self._named(fields)) for key, fields in transactions]
         return self._asked(transactions, single)
+
+    def read_to_keep(self, body: bytes | bytearray) -> tuple[Asked, list[tuple[str, Fields]]]:
+        """What a body asks for, and each of its transactions with the id that it is kept by."""
+        content = json_text.parse(body)
+        transactions, single = self._transactions(content)
+        self._require_few(len(transactions))
+        asked = self._asked(transactions, single)
+        keyed = _has_keys(content) and not single
+        named: dict[str, Fields] = {}
+        for place, (key, fields) in enumerate(transactions):
+            own = key if keyed else own_id(self._naming, fields)
+            if own is None:
+                raise _unkeepable(place, f"has no id to be kept by: give it {self._naming[0]!r}")
+            if str(own) in named:
+                raise _unkeepable(own, "stands there twice: give each transaction its own id")
+            named[str(own)] = fields
+        return Asked(asked.features, list(named), single), list(named.items())
 
     def read_apart(self, bodies: Sequence[bytes]) -> Asked | None:
         """Transactions each in a body of its own, if all are plainly right: see `QuickReader`."""
@@ -161,6 +191,20 @@ def pairs_of(query: bytes) -> list[tuple[str, str]]:
         raise RequestError(400, "the query is not UTF-8: percent-encode it in UTF-8") from error
     except ValueError as error:
         raise RequestError(400, "the query has more than 1,000 fields: send fewer") from error
+
+
+def _has_keys(content: Any) -> bool:
+    """Whether each transaction of a body stands under an id, and does not only have its place."""
+    if not isinstance(content, dict) or isinstance(content.get("features"), list):
+        return False
+    in_columns = isinstance(content.get("columns"), list) or isinstance(content.get("data"), list)
+    return not in_columns or "index" in content
+
+
+def _unkeepable(key: Id, problem: str) -> DataError:
+    row = key[:LONGEST_KEY] if isinstance(key, str) else key
+    sentence = f"transaction {shortened(key)} {problem}"
+    return DataError(sentence, [{"row": row, "field": None, "error": sentence}])
 
 
 def _require_only(content: dict[str, Any], names: tuple[str, ...]) -> None:

@@ -9,7 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import Any
 
-from fraudloop.serving.auth import Gate, refuse_other_sites, require
+from fraudloop.serving.auth import (
+    Gate,
+    refuse_other_hosts,
+    refuse_other_sites,
+    require,
+    require_any,
+)
 from fraudloop.serving.log import Log
 from fraudloop.serving.metrics import Metrics
 from fraudloop.serving.refusals import RequestError
@@ -26,7 +32,14 @@ FOR_USERS = frozenset({"/hello"})
 CHANGING = {
     ("POST", path): Role.OPERATOR
     for path in ("/model/promote", "/model/rollback", "/switch_model_ver")
-}
+} | {("POST", "/decisions/{id}/verdict"): Role.ANALYST}
+# What shows people's transactions, or what became of them. Without a user it is shown on loopback
+# alone, where the server was started without a word on users.
+READING = frozenset({"/decisions", "/decisions/{id}", "/drift", "/drift/{id}", "/outcomes"})
+READERS = (Role.ANALYST, Role.OPERATOR)
+# Where a path goes on with an id, and with what after it.
+WITH_ID = ("/decisions/", "/drift/")
+AFTER_ID = {"/decisions/": "/verdict"}
 METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
 OTHER = "other"
 CLIENT_GONE = 499  # as nginx counts those who hung up before their answer
@@ -41,7 +54,7 @@ class Front:
 
     `direct` are applications by method and path that need nothing of the framework's: it would take
     half of their time. `gate` checks users; `open_house` lets everybody in but where a user is
-    asked for by name.
+    asked for by name, and `at_home` lets them read, too.
     """
 
     def __init__(
@@ -52,6 +65,7 @@ class Front:
         routes: frozenset[str],
         gate: Gate,
         open_house: bool,
+        at_home: bool,
         metrics: Metrics,
         log: Log,
     ) -> None:
@@ -62,6 +76,7 @@ class Front:
         self._routes = routes
         self._gate = gate
         self._open_house = open_house
+        self._at_home = at_home
         self._metrics = metrics
         self._log = log
 
@@ -86,8 +101,9 @@ class Front:
             await send(message)
 
         path: str = scope["path"]
+        route = path if path in self._routes else route_of(path)
         try:
-            await self._admit(scope, path, note)
+            await self._admit(scope, route, note)
             app = self._direct.get((scope["method"], path), self._app)
             await app(scope, receive, sent)
         except RequestError as error:
@@ -98,7 +114,7 @@ class Front:
             raise  # to uvicorn, which logs it
         finally:
             seconds = perf_counter() - started
-            route = path if path in self._routes else OTHER
+            route = route if route in self._routes else OTHER
             method = scope["method"] if scope["method"] in METHODS else OTHER
             self._metrics.answered(route, method, status, seconds)
             client = scope.get("client")
@@ -119,8 +135,11 @@ class Front:
 
     async def _admit(self, scope: Scope, path: str, note: dict[str, Any]) -> None:
         changing = CHANGING.get((scope["method"], path))
-        asked_for = changing is not None or path in FOR_USERS
+        reading = path in READING
+        asked_for = changing is not None or path in FOR_USERS or (reading and not self._at_home)
         if path in PROBES or (self._open_house and not asked_for):
+            if reading:
+                refuse_other_hosts(scope[HEADERS])
             return
         client = scope.get("client")
         origin = client[0] if client else "a socket"
@@ -128,6 +147,21 @@ class Front:
         note["user"] = user.name
         if path in SCORING:
             require(user, Role.SCORER)
+        if reading:
+            require_any(user, READERS)
         if changing is not None:
             require(user, changing)
             refuse_other_sites(scope[HEADERS])
+
+
+def route_of(path: str) -> str:
+    """The route of a path that ends with an id; any other path is its own.
+
+    >>> route_of("/decisions/2026/17"), route_of("/decisions/17/verdict"), route_of("/ping")
+    ('/decisions/{id}', '/decisions/{id}/verdict', '/ping')
+    """
+    for start in WITH_ID:
+        if path.startswith(start):
+            end = AFTER_ID.get(start)
+            return f"{start}{{id}}{end if end and path.endswith(end) else ''}"
+    return path

@@ -17,7 +17,7 @@ from fraudloop.lifecycle.following import Place, source_of
 from fraudloop.model.bundle import Bundle
 from fraudloop.model.scorer import Scorer
 from fraudloop.serving.asked import Asked
-from fraudloop.serving.dialects import Dialects
+from fraudloop.serving.dialects import Dialects, Fields
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class Snapshot:
     def read(self, body: bytes | bytearray, *, unnamed: bool) -> Asked:
         """What a body asks of this model."""
         return self.dialects.read(body, unnamed=unnamed)
+
+    def read_to_keep(self, body: bytes | bytearray) -> tuple[Asked, list[tuple[str, Fields]]]:
+        """What a body asks of this model, and its transactions as they are kept."""
+        return self.dialects.read_to_keep(body)
 
     def read_query(self, pairs: Sequence[tuple[str, str]]) -> Asked:
         """What a query asks of this model."""

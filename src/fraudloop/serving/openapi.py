@@ -16,7 +16,7 @@ from fraudloop.dataset.times import LIKE, Written
 from fraudloop.dataset.words import as_text
 from fraudloop.model.manifest import Manifest
 from fraudloop.serving.dialects import UNNAMED
-from fraudloop.serving.front import CHANGING, FOR_USERS, PROBES
+from fraudloop.serving.front import CHANGING, FOR_USERS, PROBES, READING
 
 Schema = dict[str, Any]
 
@@ -29,21 +29,23 @@ REFUSALS = {
     400: "Not JSON, or not HTTP.",
     401: "No user, or not this password.",
     403: "A user without the role for this.",
+    404: "No such decision or report.",
     408: "The body was not here in time.",
-    409: "Not as things stand: no registry, nobody before, somebody was first.",
+    409: "Not as things stand: no registry, no ledger, nobody before, somebody was first.",
     413: "Too large: the body, its transactions, or those to explain.",
     415: "Not sent as plain JSON in UTF-8.",
     422: "A field is missing, unknown, out of range, or not what the card says.",
     429: "Too many logins failed: `Retry-After` says when to try again.",
     503: "More than the server takes on: `Retry-After` says when to try again.",
 }
-OF_SCORING = tuple(status for status in REFUSALS if status != 409)
-OF_CHANGES = tuple(REFUSALS)
+OF_SCORING = tuple(status for status in REFUSALS if status != 404)
 # Days that every month has: no pattern knows the leap years.
 _DAY = "^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
 _CLOCK = "[ T]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 SHAPES = {Written.DATE: f"{_DAY}$", Written.DATETIME: f"{_DAY}{_CLOCK}$"}
 OF_OTHERS = (401, 403, 409, 429, 503)
+OF_CHANGES = tuple(REFUSALS)
+OF_READING = (400, 401, 403, 404, 409, 422, 429, 503)
 
 
 def document(app: FastAPI, manifest: Manifest) -> Schema:
@@ -68,7 +70,8 @@ def document(app: FastAPI, manifest: Manifest) -> Schema:
             if path not in PROBES:
                 changes = (method.upper(), path) in CHANGING
                 alone = changes or path in FOR_USERS
-                operation["responses"] |= _refusals(OF_CHANGES if changes else OF_OTHERS)
+                of_others = OF_READING if path in READING else OF_OTHERS
+                operation["responses"] |= _refusals(OF_CHANGES if changes else of_others)
                 operation["security"] = [{"user": []}] if alone else [{}, {"user": []}]
     made["paths"] = _scoring_paths(manifest) | made["paths"]
     return made
@@ -119,7 +122,7 @@ def _scoring_paths(manifest: Manifest) -> Schema:
     answer, fields = _ref("Answer"), [*_fields(manifest), *_options()]
     return {
         "/predict": {
-            "post": _operation("Score transactions", answer, bodies, _options()),
+            "post": _operation("Score transactions", answer, bodies, [*_options(), _store()]),
             "get": _operation("Score one transaction", answer, {}, fields),
         },
         "/invocations": {"post": _operation("Predictions by id", by_id, bodies | numbered, [])},
@@ -264,6 +267,16 @@ def _options() -> list[Schema]:
     ]
 
 
+def _store() -> Schema:
+    return {
+        "name": "store",
+        "in": "query",
+        "description": "Keep the decisions in the ledger before they are answered; "
+        "each transaction wants an id of its own.",
+        "schema": {"type": "boolean", "default": False},
+    }
+
+
 def _answer() -> Schema:
     number = {"type": "number"}
     reason = _object({"feature": {"type": "string"}, "contribution": number}, ["feature"])
@@ -277,9 +290,21 @@ def _answer() -> Schema:
         "prediction": {"type": "integer", "enum": [0, 1]},
         "reasons": {"type": ["array", "null"], "items": {"type": "array", "items": reason}},
         "base_value": {"type": ["number", "null"]},
+        "stored": {"type": "array", "items": _stored()},
     }
     always = ["predictions", "scores", "ids", "threshold", "model_version", "message"]
     return _object(properties, always)
+
+
+def _stored() -> Schema:
+    """What is said of a decision that was kept, by this request or one before it."""
+    properties = {
+        "id": {"type": "string"},
+        "new": {"type": "boolean"},
+        "decided_at": {"type": "string", "format": "date-time"},
+        "model_version": {"type": "string"},
+    }
+    return _object(properties, list(properties))
 
 
 def _refusal() -> Schema:

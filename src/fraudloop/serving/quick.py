@@ -18,10 +18,10 @@ import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 from numpy.typing import NDArray
 
-from fraudloop.dataset.card import Card, Column
-from fraudloop.dataset.features import LARGEST, RowEncoder, encode
+from fraudloop.dataset.card import CATEGORICAL, Card, Column
+from fraudloop.dataset.features import LARGEST, RowEncoder, codes_of, encode
+from fraudloop.dataset.one_row import OneRow
 from fraudloop.dataset.records import Id, beside, carried, naming, needed
-from fraudloop.dataset.words import as_text
 from fraudloop.errors import DataError
 from fraudloop.model.scorer import Features
 from fraudloop.serving.asked import Asked
@@ -33,6 +33,8 @@ Values = Sequence[float | str | int]
 _BEGINNING = re.compile(rb'\s*(?:(\[)|\{\s*"([^"\\]*)")')
 _SPLIT = (b"columns", b"index", b"data")
 SPLITS_REMEMBERED = 32
+# For so many transactions with words and dates in them, each by itself is faster than all by numpy.
+FEW = 32
 # What a database that keeps transactions takes for an id, and what it does not take in any text.
 LONGEST_ID = 128  # characters, each of them up to 4 bytes
 NO_TEXT = b"\\u0000"
@@ -67,11 +69,12 @@ class QuickReader:
             if low > -LARGEST or high < LARGEST
         ]
         self._rows_of_numbers = RowEncoder(card) if RowEncoder.takes(card) else None
+        self._row_of_any = None if self._rows_of_numbers is not None else OneRow(card)
         transaction = self._transaction()
         places = [f"c{place}" for place in range(len(columns))]
         self._values = _getter(attrgetter, places)
         self._extras = _getter(attrgetter, [*self._own_ids(), *self._beside()])
-        self._naming = len(naming(card))
+        self._naming, self._label = len(naming(card)), len(carried(card))
         texts = [place for place, name in enumerate(columns) if not columns[name].is_number]
         self._texts = _getter(itemgetter, texts) if texts else None
         self._one = msgspec.json.Decoder(transaction)
@@ -114,25 +117,23 @@ class QuickReader:
 
     def _own_id(self, fields: Struct, body: bytes) -> Id | None:
         """What a transaction calls itself, if that and all of it can be kept."""
-        label, *own = self._extras(fields)
-        given = [value for value in own if value is not UNSET]
-        members = len(self._names) + len(given)
-        if label is not UNSET:
-            members += 1
-            if not isinstance(label, str | int | float | None):
-                return None
-        if NO_TEXT in body:
+        extras = self._extras(fields)
+        if NO_TEXT in body or not isinstance(
+            extras[self._label], str | int | float | UnsetType | None
+        ):
             return None
-        if body.count(b":") != members:  # an id may hold one, too
+        given = [value for value in extras if value is not UNSET]
+        beyond = body.count(b":") - len(self._names) - len(given)
+        if beyond:  # they stand in texts, or there is more than there should be
             if b"\\" in body:
                 return None
-            members += sum(value.count(":") for value in given if type(value) is str)
-            if body.count(b":") != members:
+            texts = given if self._texts is None else [*given, *self._texts(self._values(fields))]
+            if beyond != _colons_in(texts):
                 return None
-        named = [value for value in given if value is not None]
-        if any(type(value) is str and len(value) > LONGEST_ID for value in named):
+        own = [value for value in extras[: self._naming] if value not in (UNSET, None)]
+        if any(type(value) is str and len(value) > LONGEST_ID for value in own):
             return None
-        return named[0] if named and named[0] != "" else None
+        return own[0] if own and own[0] != "" else None
 
     def _read_one(self, body: bytes | bytearray) -> Asked | None:
         fields = self._one.decode(body)
@@ -205,19 +206,27 @@ class QuickReader:
             numbers = np.fromiter(chain.from_iterable(rows), np.float64, size)
             matrix = numbers.reshape(many, len(self._names))
             return self._rows_of_numbers.many(matrix) if self._are_in_range(matrix) else None
+        assert self._row_of_any is not None
+        if many <= FEW:
+            return np.array([*map(self._row_of_any.features, rows)], dtype=np.float32)
         columns: dict[str, Any] = dict(zip(self._names, zip(*rows, strict=True), strict=True))
         measured = [columns[name] for name in self._measured]
         if measured and not self._are_in_range(np.array(measured, dtype=np.float64).T):
             return None
         for name, values in columns.items():
             columns[name] = self._column(name, values)
-        return encode(self._card, columns)
+        return encode(self._card, columns, coded=True)
 
     def _column(self, name: str, values: tuple[Any, ...]) -> NDArray[Any]:
         column = self._card.columns[name]
-        if column.categories:
-            return np.array([*map(as_text, values)])
-        return np.array(values, dtype=np.float64 if column.is_number else object)
+        if column.kind not in CATEGORICAL:
+            return np.array(values, dtype=np.float64 if column.is_number else object)
+        different = list(set(values))
+        codes = codes_of(column, different)
+        if (codes < 0).any():
+            raise ValueError("a value is none of its column")
+        code_of = dict(zip(different, codes.tolist(), strict=True))
+        return np.fromiter(map(code_of.__getitem__, values), np.intp, len(values))
 
     def _colons(self, rows: Iterable[Any], body: bytes | bytearray, values: Any) -> int:
         """How many colons of a body stand in texts, as an hour's do, and not after a name.
@@ -226,12 +235,7 @@ class QuickReader:
         """
         if self._texts is None or b"\\" in body:
             return 0
-        return sum(
-            text.count(":")
-            for row in rows
-            for text in self._texts(values(row))
-            if type(text) is str
-        )
+        return _colons_in(chain.from_iterable(map(self._texts, map(values, rows))))
 
     def _are_in_range(self, numbers: Any) -> bool:
         return bool((numbers >= self._low).all() and (numbers <= self._high).all())
@@ -279,16 +283,23 @@ class QuickReader:
         return decoder, _getter(itemgetter, [columns.index(name) for name in self._names])
 
     def _count_extras(self, rows: Iterable[Struct]) -> int:
-        return sum(value is not UNSET for fields in rows for value in self._extras(fields))
+        return sum(len(extras) - extras.count(UNSET) for extras in map(self._extras, rows))
 
     def _ids(self, rows: Sequence[Struct]) -> list[Id]:
         """What each transaction calls itself, or else its place."""
         ids: list[Id] = []
-        for place, fields in enumerate(rows):
-            ids_there = self._extras(fields)[: self._naming]
-            own = [value for value in ids_there if value not in (UNSET, None)]
-            ids.append(own[0] if own else place)
+        for place, extras in enumerate(map(self._extras, rows)):
+            first = extras[0]
+            if first is UNSET or first is None:
+                own = [value for value in extras[1 : self._naming] if value not in (UNSET, None)]
+                first = own[0] if own else place
+            ids.append(first)
         return ids
+
+
+def _colons_in(values: Iterable[Any]) -> int:
+    """How many colons there are in those of the values that are texts."""
+    return "".join([value for value in values if type(value) is str]).count(":")
 
 
 def _type(column: Column) -> Any:

@@ -9,6 +9,9 @@ from fraudloop.errors import (
     BundleError,
     DataError,
     FraudloopError,
+    LedgerAwayError,
+    LedgerError,
+    NoDecisionError,
     RegistryAwayError,
     RegistryError,
 )
@@ -36,8 +39,12 @@ STATUSES: dict[type[FraudloopError], int] = {
     BundleError: 503,
     RegistryAwayError: 503,
     RegistryError: 409,
+    LedgerAwayError: 503,
+    NoDecisionError: 404,
+    LedgerError: 409,
     FraudloopError: 500,
 }
+AWAY_SECONDS = 5
 
 
 def as_request_error(error: FraudloopError) -> RequestError:
@@ -46,4 +53,5 @@ def as_request_error(error: FraudloopError) -> RequestError:
         return error
     status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
     detail = error.detail if isinstance(error, DataError) else ()
-    return RequestError(status, str(error), detail=detail)
+    headers = {"Retry-After": str(AWAY_SECONDS)} if isinstance(error, LedgerAwayError) else None
+    return RequestError(status, str(error), headers=headers, detail=detail)

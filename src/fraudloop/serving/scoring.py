@@ -12,15 +12,18 @@ from typing import Any, NamedTuple
 
 from fraudloop.errors import DataError, FraudloopError
 from fraudloop.lifecycle.shadow import Shadow
+from fraudloop.serving import storing
 from fraudloop.serving.answers import answer
 from fraudloop.serving.asked import Asked
+from fraudloop.serving.auth import refuse_other_sites
 from fraudloop.serving.bodies import ClientGone, body_of
 from fraudloop.serving.dialects import pairs_of
+from fraudloop.serving.ledger import LedgerDesk
 from fraudloop.serving.limits import Limits
 from fraudloop.serving.live import Live, Snapshot
 from fraudloop.serving.metrics import Metrics
 from fraudloop.serving.refusals import RequestError, as_request_error
-from fraudloop.serving.replies import NOTE, Receive, Scope, Send, encode, refuse, reply
+from fraudloop.serving.replies import HEADERS, NOTE, Receive, Scope, Send, encode, refuse, reply
 from fraudloop.settings import Serving
 
 # What takes longer than a few hundred transactions would make all others wait.
@@ -39,6 +42,7 @@ class Desk:
     limits: Limits
     metrics: Metrics
     settings: Serving
+    ledger: LedgerDesk
     shadow: Shadow | None = None
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "scoring"))
 
@@ -48,6 +52,7 @@ class Wish(NamedTuple):
 
     explain: bool = False
     top: int | None = None
+    store: bool = False
 
 
 PLAIN = Wish()
@@ -93,10 +98,16 @@ class Scoring:
                     raise DataError(
                         f"the query has an unknown option {others[0][0][:80]!r}: leave it out"
                     )
+                if wish.store:
+                    refuse_other_sites(scope[HEADERS])
                 body = await body_of(scope, receive, desk.limits, desk.settings)
+                if wish.store:
+                    return await self._kept(scope, body, wish)
                 asks = partial(Snapshot.read, body=body, unnamed=self._unnamed)
                 soon_done = len(body) <= SOON_DONE and not wish.explain
             else:
+                if wish.store:
+                    raise DataError("a decision is kept where it was sent by POST: send it so")
                 asks = partial(Snapshot.read_query, pairs=others)
                 soon_done = not wish.explain
             # Taken once: whatever is published meanwhile, this request has one model.
@@ -110,6 +121,17 @@ class Scoring:
             desk.limits.leave()
         scope[NOTE] |= {"rows": rows, "model_version": version}
         return content
+
+    async def _kept(self, scope: Scope, body: bytes | bytearray, wish: Wish) -> bytes:
+        """The answer to what was decided, once the ledger has it."""
+        desk, snapshot = self._desk, self._desk.live.snapshot
+        decide = partial(storing.decided, snapshot, body, explain=wish.explain, top=wish.top)
+        loop = asyncio.get_running_loop()
+        asked, made, decisions = await loop.run_in_executor(desk.pool, decide)
+        answered = await desk.ledger.ask(partial(storing.keep, snapshot, made, decisions))
+        self._count(snapshot, asked, answered)
+        scope[NOTE] |= {"rows": len(asked.ids), "model_version": made["model_version"]}
+        return encode(self._shape(snapshot, answered))
 
     def _wished(self, query: bytes) -> tuple[Wish, list[tuple[str, str]]]:
         """What a query wishes, and what else stands in it."""
@@ -131,10 +153,13 @@ class Scoring:
             )
         made = answer(snapshot.scorer, asked, explain=wish.explain, top=wish.top)
         content = encode(self._shape(snapshot, made))
+        self._count(snapshot, asked, made)
+        return content, len(asked.ids), made["model_version"]
+
+    def _count(self, snapshot: Snapshot, asked: Asked, made: Answer) -> None:
         self._desk.metrics.scored(made["scores"], sum(made["predictions"]))
         if self._desk.shadow is not None:
             self._desk.shadow.offer(snapshot.bundle, asked.features, made["scores"])
-        return content, len(asked.ids), made["model_version"]
 
 
 def in_full(snapshot: Snapshot, made: Answer) -> Answer:
@@ -163,13 +188,13 @@ def alone(snapshot: Snapshot, made: Answer) -> Answer:
 
 def wish_of(pairs: list[tuple[str, str]]) -> tuple[Wish, list[tuple[str, str]]]:
     """What a query wishes, and what else stands in it."""
-    explain, top = False, None
+    switched, top = {"explain": False, "store": False}, None
     others = []
     for name, value in pairs:
-        if name == "explain":
+        if name in switched:
             if value.lower() not in SWITCHES:
-                raise DataError(f"explain is {value[:80]!r}: set it to true or false")
-            explain = SWITCHES[value.lower()]
+                raise DataError(f"{name} is {value[:80]!r}: set it to true or false")
+            switched[name] = SWITCHES[value.lower()]
         elif name == "top":
             number = WHOLE_NUMBER.fullmatch(value)
             if number is None:
@@ -177,4 +202,4 @@ def wish_of(pairs: list[tuple[str, str]]) -> tuple[Wish, list[tuple[str, str]]]:
             top = int(number[1][:9])  # nobody has more features than that
         else:
             others.append((name, value))
-    return Wish(explain, top), others
+    return Wish(switched["explain"], top, switched["store"]), others

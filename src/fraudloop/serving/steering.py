@@ -9,15 +9,14 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from fraudloop.documents import Document, first_fault
+from fraudloop.documents import Document
 from fraudloop.errors import BundleError
 from fraudloop.lifecycle import steering
 from fraudloop.lifecycle.following import RegistrySource
 from fraudloop.lifecycle.registry import CHALLENGER, CHAMPION, LONGEST_REASON, Changed
-from fraudloop.serving import json_text
-from fraudloop.serving.bodies import ClientGone, body_of
+from fraudloop.serving.bodies import ClientGone, as_document, body_of
 from fraudloop.serving.options import Options
 from fraudloop.serving.refusals import RequestError
 from fraudloop.serving.replies import NOTE
@@ -74,7 +73,7 @@ class _Steer:
             )
         except ClientGone:
             return Response()
-        asked = _read(kind, body)
+        asked = as_document(kind, body)
         by = request.scope[NOTE]["user"]
         # A thread of its own: rolling back must not wait behind long bodies.
         made = await asyncio.to_thread(self._made, asked, by)
@@ -127,15 +126,6 @@ def _proven(change: Callable[[], Changed]) -> Changed:
         return change()
     except BundleError as error:  # ours goes on: the other is no good
         raise RequestError(409, str(error)) from error
-
-
-def _read(kind: type[Back], body: bytes | bytearray) -> Back:
-    value = json_text.parse(body)
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        fields = " and ".join(kind.model_fields)
-        raise RequestError(422, f"{first_fault(error)}: send a JSON object of {fields}") from error
 
 
 def _body_of(kind: type[Back], version: str | None = None) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from fraudloop.dataset.card import Card, as_text
+from fraudloop.dataset.card import Card
 from fraudloop.dataset.reading import is_number, read_csv
 from fraudloop.dataset.records import naming, needed
+from fraudloop.dataset.words import as_text
 from fraudloop.errors import DataError, StreamError
 
 _json = msgspec.json.Encoder().encode
