@@ -6,14 +6,14 @@ set -eu
 user() {
     name=$1 password=$2
     shift 2
-    if python -m fraudloop users list 2>/dev/null | cut -f 1 | grep -qx "$name"; then
+    if python -m fraudloop users list --ledger | cut -f 1 | grep -qx "$name"; then
         return
     fi
     [ -n "$password" ] || {
         echo "no password for $name is set: start the platform by 'make up', which makes one" >&2
         exit 1
     }
-    printf '%s\n' "$password" | python -m fraudloop users add "$name" "$@"
+    printf '%s\n' "$password" | python -m fraudloop users add "$name" --ledger "$@"
 }
 
 python -m fraudloop ledger migrate
