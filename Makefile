@@ -154,6 +154,12 @@ cloud-lint: install ## cfn-lint over the templates, zizmor over the workflows
 actionlint: install ## actionlint over the workflows
 	@scripts/actionlint.sh
 
+airflow: ## Set up Airflow in .cache/apart/airflow, for deploy/airflow (docs/airflow.md)
+	@scripts/apart.sh airflow
+
+airflow-up: airflow ## Run Airflow with the project's DAGs on 127.0.0.1:8090 (PORT=…), until Ctrl-C
+	@deploy/airflow/airflow.sh up
+
 lock: ## Pin the newest versions the Pipfile allows (needs Python 3.11)
 	@scripts/lock.sh
 
