@@ -25,7 +25,13 @@ airflow db migrate >"$AIRFLOW_HOME/migrate.log" 2>&1 || {
     exit 1
 }
 running=
-trap 'trap - INT TERM; kill $running 2>/dev/null || true; wait; exit 130' INT TERM
+end() {
+    for each in $running; do
+        kill "$each" 2>/dev/null || true
+    done
+    wait
+}
+trap 'trap - INT TERM; end; exit 130' INT TERM
 airflow api-server --workers 1 >"$AIRFLOW_HOME/api-server.log" 2>&1 &
 running="$!"
 # Logs are read from the disk that both share: no server for them.
@@ -33,10 +39,13 @@ airflow scheduler --skip-serve-logs >"$AIRFLOW_HOME/scheduler.log" 2>&1 &
 running="$running $!"
 airflow dag-processor >"$AIRFLOW_HOME/dag-processor.log" 2>&1 &
 running="$running $!"
-echo "Airflow comes up on http://127.0.0.1:$port; Ctrl-C ends it. Who may log in, and its logs: $AIRFLOW_HOME"
-# One that ends takes the others with it.
-while kill -0 $running 2>/dev/null; do sleep 2; done
-kill $running 2>/dev/null || true
-wait
-echo "A part of Airflow has ended: see the logs in $AIRFLOW_HOME." >&2
-exit 1
+echo "Airflow comes up on http://127.0.0.1:$port; Ctrl-C ends it. Its logs, and who may log in: $AIRFLOW_HOME"
+while sleep 2; do
+    for each in $running; do
+        kill -0 "$each" 2>/dev/null || {
+            end
+            echo "A part of Airflow has ended: see the logs in $AIRFLOW_HOME." >&2
+            exit 1
+        }
+    done
+done
