@@ -9,7 +9,7 @@ shell_scripts = $$(find . \( -name .venv -o -name .cache -o -name .git -o -name 
 
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help install run serve predict batch test check bench bench-tune bench-serving image image-tar lock clean bench-promotion bench-drift
+.PHONY: $(shell sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -17,13 +17,23 @@ help: ## List what there is
 install: ## Install what Pipfile.lock pins into .venv (PYTHON=… takes that Python)
 	@scripts/install.sh
 
-run: install ## Run the pipeline, serve payload.json once, say where the results are
+ifdef CARD
+run: install
+	@$(in_venv) fraudloop use $(CARD) > /dev/null
+	@$(in_venv) && export PATH && cd runs/$(CARD) && dvc repro && fraudloop payload ml/input/api/payload.json
+	@scripts/try_serving.sh $(CARD)
+	@printf '%s\n' '' 'report       runs/$(CARD)/ml/output/$(CARD)/report.html' \
+		'model card   runs/$(CARD)/ml/output/$(CARD)/model-card.md' \
+		'metrics      runs/$(CARD)/ml/output/$(CARD)/metrics.json'
+else
+run: install ## Run the pipeline, serve payload.json once, say where the results are (CARD=…: on another card)
 	@test -e .git || grep -qs no_scm .dvc/config.local || $(in_venv) dvc config --local core.no_scm true
 	@$(in_venv) dvc repro
 	@scripts/try_serving.sh
 	@printf '%s\n' '' 'report       $(output)/report.html' 'model card   $(output)/model-card.md' \
 		'metrics      $(output)/metrics.json' 'plots        $(output)/plots/' \
 		'data report  $(output)/data-report.json'
+endif
 
 serve: ## Serve the model on http://127.0.0.1:8080 (PORT=…), in Docker where it answers (ENGINE=local: without)
 	@scripts/serve.sh
@@ -61,6 +71,9 @@ bench-promotion: install ## Measure how soon a promotion decides on every server
 
 bench-drift: install ## Measure drift: false alarms, power, a million rows, the size of a page
 	@$(in_venv) python bench/drift.py
+
+bench-batch: install ## Measure `fraudloop batch` beside reading and writing alone
+	@$(in_venv) python bench/batch.py
 
 image: ## Build the image fraudloop:VERSION around the model (BASE=… takes another base image)
 	@scripts/image.sh

@@ -13,21 +13,21 @@ from tests.fitted import PARAMS, ROOT
 ESTIMATORS = ("logistic_regression", "random_forest")
 
 
-def params_in(folder: Path) -> Params:
+def params_in(folder: Path, committed: Params = PARAMS, rows: int = 15_000) -> Params:
     """The committed parameters, on few rows and with few candidates, all within a folder."""
     paths = {
-        "card": ROOT / PARAMS.paths.card,
+        "card": ROOT / committed.paths.card,
         "raw": folder / "raw.csv",
         "prepared": folder / "prepared",
         "output": folder / "output",
     }
-    return PARAMS.model_copy(
+    return committed.model_copy(
         update={
-            "paths": PARAMS.paths.model_copy(update=paths),
-            "data": PARAMS.data.model_copy(update={"rows": 15_000}),
+            "paths": committed.paths.model_copy(update=paths),
+            "data": committed.data.model_copy(update={"rows": rows}),
             "samplers": ("none",),
             "estimators": ESTIMATORS,
-            "evaluation": PARAMS.evaluation.model_copy(update={"resamples": 100}),
+            "evaluation": committed.evaluation.model_copy(update={"resamples": 100}),
         }
     )
 

@@ -33,7 +33,7 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("commands",),
-    ("stages", "decisions", "evaluation", "tuning"),
+    ("stages", "decisions", "evaluation", "tuning", "projects"),
     ("serving", "batch", "streaming"),
     ("lifecycle",),
     ("monitoring",),

@@ -34,3 +34,21 @@ def test_the_bar_goes_to_standard_error_and_may_begin_anew(
     assert "first [file]" in terminal.getvalue()
     assert "second" in terminal.getvalue()
     assert capsys.readouterr().out == ""
+
+
+def test_a_bar_of_rows_tells_how_many_and_how_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr("sys.stderr", terminal)
+    assert isinstance(progress.rows_on_terminal(), Silent)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    bar = progress.rows_on_terminal()
+    assert isinstance(bar, progress.RowsBar)
+    bar.rows(3)
+    bar.start(100, "scoring")
+    bar.advance(40)
+    bar.rows(1_234)
+    bar.stop()
+    assert "1,234 rows" in terminal.getvalue()
+    assert "rows/s" in terminal.getvalue()

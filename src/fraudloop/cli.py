@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from fraudloop import __version__
-from fraudloop.commands import decisions, ledger, monitoring, registry, stages, users
+from fraudloop.commands import (
+    batch,
+    decisions,
+    ledger,
+    monitoring,
+    registry,
+    stages,
+    users,
+)
 from fraudloop.commands.shared import LOOP, USERS, say
 from fraudloop.errors import CardError, FraudloopError, ParamsError, SettingsError
 from fraudloop.settings import let_idle_threads_sleep
@@ -34,6 +42,7 @@ app.add_typer(decisions.app)
 app.add_typer(monitoring.app)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=LOOP)
 app.add_typer(registry.app, name="registry", rich_help_panel=LOOP)
+app.add_typer(batch.app)
 app.add_typer(users.app, name="users", rich_help_panel=USERS)
 
 

@@ -61,6 +61,8 @@ class RegistryConflictError(RegistryError):
     """Somebody else was first, or there is nothing to change."""
 
 
+class ProjectError(FraudloopError):
+    """A folder for a dataset card cannot be made ready."""
 class LedgerError(FraudloopError):
     """The ledger cannot do what was asked; trying the same again will not help."""
 
@@ -79,3 +81,5 @@ class OpenJobError(LedgerError):
     def __init__(self, sentence: str, job: str) -> None:
         super().__init__(sentence)
         self.job = job
+class BatchError(FraudloopError):
+    """A batch of files cannot be scored, or was refused as a whole."""

@@ -202,5 +202,5 @@ def test_rows_of_numbers_are_encoded_as_columns_are(
 
 def test_rows_with_categories_are_no_rows_of_numbers() -> None:
     assert not RowEncoder.takes(market())
-    with pytest.raises(ValueError, match="market has categories"):
+    with pytest.raises(ValueError, match="market has columns that are no numbers"):
         RowEncoder(market())

@@ -354,9 +354,9 @@ def test_a_query_is_one_transaction() -> None:
     asked = queried("at=60&price=2.5&change=-1.5")
     assert asked.features.tobytes() == expected(NUMBERS, [GOOD])
     assert (asked.single, asked.ids) == (True, [0])
-    bought = queried("at=60&price=2.50&abroad=no&stall=fish&size=2&buyer=ann", market())
+    bought = queried("at=60&price=2.50&abroad=no&stall=fish&size=2&buyer=ann&id=b-1", market())
     assert bought.features.tobytes() == expected(market(), [BOUGHT])
-    assert bought.ids == ["ann"]
+    assert bought.ids == ["b-1"]  # and not the buyer, who buys more than once
 
 
 @pytest.mark.parametrize(

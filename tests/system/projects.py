@@ -131,7 +131,16 @@ def copy_of_this(folder: Path, changes: dict[str, Any], *, keep_lock: bool = Fal
 
 
 def _is_made(path: Path) -> bool:
-    made = {".venv", ".cache", ".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".hypothesis"}
+    made = {
+        ".venv",
+        ".cache",
+        ".git",
+        "__pycache__",
+        ".mypy_cache",
+        ".ruff_cache",
+        ".hypothesis",
+        "runs",
+    }
     inside = path.parts[:2] == (".dvc", "cache") or path.parts[:2] == (".dvc", "tmp")
     data = path.parts[:3] in {("ml", "input", "data"), ("ml", "output", "credit-card-fraud")}
     return bool(made & set(path.parts)) or inside or data or path.name == "config.local"

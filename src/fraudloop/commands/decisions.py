@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fraudloop.commands.shared import BUNDLE, DECISIONS, SHA256, bundle_at
+from fraudloop.commands.shared import BUNDLE, DECISIONS, SHA256, bundle_at, read_params, say
 
 app = typer.Typer()
 
@@ -30,6 +30,18 @@ def predict(
     else:
         answer = decisions.made_here(transactions, bundle_at(bundle), sha256)
     typer.echo(json.dumps(answer, indent=2))
+
+
+@app.command(rich_help_panel=DECISIONS)
+def payload(
+    output: Annotated[Path, typer.Argument(help="Where to write it: a JSON file.")],
+) -> None:
+    """Write a handful of the test rows, frauds among them, as transactions to try a server with."""
+    from fraudloop import decisions, files
+
+    made = decisions.payload(read_params())
+    files.write_json(output, made)
+    say(f"{output}: {len(made)} transactions of the test rows")
 
 
 @app.command(rich_help_panel=DECISIONS)

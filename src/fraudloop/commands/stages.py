@@ -68,6 +68,20 @@ def package() -> None:
 
 
 @app.command(rich_help_panel=EXPERIMENTS)
+def use(
+    card: Annotated[str, typer.Argument(help="A dataset card with parameters in ml/params/.")],
+) -> None:
+    """Have a folder ready in which the pipeline runs on another dataset card: runs/CARD."""
+    from pathlib import Path
+
+    from fraudloop import projects
+
+    folder = projects.prepare(Path(), card)
+    say(f"{folder} is ready: `make run CARD={card}`, or run dvc and fraudloop in it")
+    typer.echo(folder)
+
+
+@app.command(rich_help_panel=EXPERIMENTS)
 def tune(
     candidate: Annotated[
         list[str] | None,

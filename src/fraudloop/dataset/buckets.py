@@ -35,7 +35,7 @@ def bucket(value: Any, buckets: int) -> int:
     """Which bucket a word falls into; words that read the same fall into the same.
 
     >>> bucket("Rye & Sons", 32), bucket(" Rye & Sons ", 32), bucket("7", 32) == bucket(7.0, 32)
-    (9, 9, True)
+    (31, 31, True)
     """
     return zlib.crc32(as_text(value).encode("utf-8", "surrogatepass")) % buckets
 
@@ -45,11 +45,10 @@ def codes(values: NDArray[Any], buckets: int) -> NDArray[np.intp]:
     known: dict[Any, int] = {}
     found = np.empty(len(values), dtype=np.intp)
     for place, value in enumerate(values.tolist()):
-        code = known.get(value)
-        if code is None:
-            wrong = problem(value)
-            if wrong is not None:
-                raise ValueError(f"a value {wrong}")
-            code = known[value] = bucket(value, buckets)
-        found[place] = code
+        wrong = problem(value)
+        if wrong is not None:
+            raise ValueError(f"a value that {wrong}")
+        if value not in known:
+            known[value] = bucket(value, buckets)
+        found[place] = known[value]
     return found

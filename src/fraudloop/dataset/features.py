@@ -7,6 +7,7 @@ numbers everywhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from fraudloop.dataset.times import SECONDS_PER_DAY, SECONDS_PER_HOUR, seconds_o
 from fraudloop.dataset.words import as_text
 from fraudloop.errors import DataError
 
+# For so few values numpy's calls cost more than looking each up does.
+FEW = 64
 LARGEST = float(np.finfo(np.float32).max)
 
 Columns = Mapping[str, NDArray[Any]]
@@ -166,12 +169,27 @@ def _codes(name: str, column: Column, values: NDArray[Any]) -> NDArray[np.intp]:
             return buckets.codes(np.asarray(values, dtype=object), column.buckets)
         except ValueError as error:
             raise DataError(f"column {name!r} holds {error}: correct it") from error
-    places = {as_text(category): code for code, category in enumerate(column.categories)}
+    places = _places(column.categories)
+    if len(values) <= FEW:
+        read = [as_text(value) for value in np.asarray(values).tolist()]
+        codes = np.array([places.get(text, -1) for text in read], dtype=np.intp)
+        if (codes < 0).any():
+            raise _unknown(name, read[int(np.argmin(codes))], places)
+        return codes
     found, inverse = np.unique(np.asarray(values, dtype=object).astype(str), return_inverse=True)
     codes = np.array([places.get(as_text(value), -1) for value in found], dtype=np.intp)
     if (codes < 0).any():
-        raise DataError(
-            f"column {name!r} holds {str(found[codes < 0][0])!r}, which is none of its categories: "
-            f"use one of {', '.join(places)}, or add it to the card"
-        )
+        raise _unknown(name, str(found[codes < 0][0]), places)
     return np.asarray(codes[inverse])
+
+
+@lru_cache(maxsize=1024)
+def _places(categories: tuple[str | int, ...]) -> dict[str, int]:
+    return {as_text(category): code for code, category in enumerate(categories)}
+
+
+def _unknown(name: str, text: str, places: dict[str, int]) -> DataError:
+    return DataError(
+        f"column {name!r} holds {text!r}, which is none of its categories: "
+        f"use one of {', '.join(places)}, or add it to the card"
+    )

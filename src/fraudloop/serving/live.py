@@ -99,14 +99,14 @@ class Live:
 
 def _prove_the_rest(scorer: Scorer) -> None:
     """The native form and the reasons: what is not needed for a few scores is loaded by need."""
-    _import_alone("xgboost", without=("pandas", "sklearn", "pyarrow"))
+    import_alone("xgboost", without=("pandas", "sklearn", "pyarrow"))
     row = np.array([scorer.bundle.manifest.smoke.features], dtype=np.float32)
     if scorer.bundle.manifest.native is not None:
         scorer.by_native_form(row)
     scorer.reasons(row)
 
 
-def _import_alone(library: str, *, without: Sequence[str]) -> None:
+def import_alone(library: str, *, without: Sequence[str]) -> None:
     """Import a library without those it would take along wherever they are installed.
 
     An image has none of them; in a data scientist's environment they would cost each worker 90 MB.
