@@ -27,6 +27,7 @@ COMMANDS = (
     *("get-data", "preprocess", "train", "evaluate", "package", "tune", "use"),
     *("predict", "serve", "batch", "payload"),
     *("drift", "drift-reports", "outcomes", "insert"),
+    *("retrain", "watch", "jobs"),
     *("ledger", "registry", "users"),
 )
 USERS = ("add", "list", "remove")

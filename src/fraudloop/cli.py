@@ -12,6 +12,7 @@ from fraudloop.commands import (
     batch,
     decisions,
     ledger,
+    lifecycle,
     monitoring,
     registry,
     stages,
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.add_typer(stages.app)
 app.add_typer(decisions.app)
 app.add_typer(monitoring.app)
+app.add_typer(lifecycle.app)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=LOOP)
 app.add_typer(registry.app, name="registry", rich_help_panel=LOOP)
 app.add_typer(batch.app)

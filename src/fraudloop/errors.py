@@ -63,6 +63,8 @@ class RegistryConflictError(RegistryError):
 
 class ProjectError(FraudloopError):
     """A folder for a dataset card cannot be made ready."""
+
+
 class LedgerError(FraudloopError):
     """The ledger cannot do what was asked; trying the same again will not help."""
 
@@ -81,5 +83,15 @@ class OpenJobError(LedgerError):
     def __init__(self, sentence: str, job: str) -> None:
         super().__init__(sentence)
         self.job = job
+
+
 class BatchError(FraudloopError):
     """A batch of files cannot be scored, or was refused as a whole."""
+
+
+class RetrainError(FraudloopError):
+    """A model cannot be trained anew, and trying again will not help."""
+
+
+class StoppedError(FraudloopError):
+    """Somebody asked for the end of a long step; the same goes on with it later."""
