@@ -75,11 +75,84 @@ bench-drift: install ## Measure drift: false alarms, power, a million rows, the 
 bench-batch: install ## Measure `fraudloop batch` beside reading and writing alone
 	@$(in_venv) python bench/batch.py
 
+bench-stream: install ## Measure the stream against a real broker and a real PostgreSQL
+	@PYTHONPATH=. $(in_venv) python bench/stream.py
+
 image: ## Build the image fraudloop:VERSION around the model (BASE=… takes another base image)
 	@scripts/image.sh
 
 image-tar: ## Write that image to dist/fraudloop-VERSION.tar.gz, for `docker load` on a server
 	@scripts/image.sh tar
+
+# STACK=name, REGION=…, SET="Name=value …" (a template's parameters), DRY_RUN=yes: only the plan.
+stack = $(in_venv) python deploy/aws/stack.py
+planned = $(if $(STACK),--stack $(STACK)) $(if $(REGION),--region $(REGION)) $(if $(DRY_RUN),--dry-run) \
+	$(foreach each,$(SET),--set '$(each)')
+
+deploy-simple: install ## AWS: one instance that builds and serves (TAR=…: that image instead)
+	@$(stack) deploy simple $(planned) $(if $(TAR),--image-tar $(TAR))
+
+deploy-build: install ## AWS: CodeBuild and ECR; `make deploy-build` then says how to build
+	@$(stack) deploy build $(planned)
+
+deploy-runtime: install ## AWS: two tasks behind a load balancer (DRY_RUN=yes, SET=…, STACK=…)
+	@$(stack) deploy runtime $(planned)
+
+undeploy: install ## AWS: remove the stack STACK=… (DRY_RUN=yes: show what would go)
+	@$(stack) undeploy $(or $(STACK),$(error Say which: make undeploy STACK=fraudloop-simple)) \
+		$(if $(REGION),--region $(REGION)) $(if $(DRY_RUN),--dry-run)
+
+try-image: ## Run the image once, as a server would, and ask it
+	@scripts/try_image.sh
+
+publish-image: install ## Push the image to TO=registry/name, by its version
+	@scripts/publish_image.sh '$(TO)'
+
+sign-image: ## Sign the pushed image DIGEST=…@sha256:… and attest its SBOM
+	@scripts/sign_image.sh '$(DIGEST)'
+
+prove-user-data: install ## Run the instance's user data in a bare Debian root (as root, long)
+	@deploy/aws/prove_user_data.sh
+
+model: install ## Run what of the pipeline has changed
+	@$(in_venv) dvc repro
+
+model-pull: install ## The same with what DVC's remote has
+	@$(in_venv) dvc pull --allow-missing
+	@$(in_venv) dvc repro --pull
+
+model-push: install ## Give DVC's remote what is new
+	@$(in_venv) dvc push
+
+model-locked: ## Fail where dvc.lock is not what its code gives
+	@git diff --exit-code -- dvc.lock $(output)/metrics.json || \
+		{ echo 'dvc.lock is not what its code gives: run `dvc repro` and commit it.' >&2; exit 1; }
+
+model-report: install ## Compare metrics, parameters and plots with BASE=main: dist/model-report/
+	@$(in_venv) python scripts/model_report.py write $(or $(BASE),main) dist/model-report/report.md
+	@$(in_venv) dvc plots diff $(or $(BASE),main) --out dist/model-report/plots >/dev/null
+
+report-comment: ## Put that report under the pull request (in a workflow)
+	@python3 scripts/model_report.py comment dist/model-report/report.md
+
+audit: install ## Ask pip-audit about all that is pinned (supply-chain/exceptions.yaml)
+	@$(in_venv) python scripts/audit.py
+
+licences: install ## Hold every package's licence against supply-chain/licences.yaml
+	@$(in_venv) python scripts/licences.py
+
+sbom: install ## Write what the image has of Python to dist/sbom.cdx.json (CycloneDX)
+	@scripts/sbom.sh
+
+checkov: ## Hold the templates of deploy/aws against checkov's rules
+	@scripts/checkov.sh
+
+cloud-lint: install ## cfn-lint over the templates, zizmor over the workflows
+	@$(in_venv) cfn-lint deploy/aws/simple.yaml deploy/aws/build.yaml deploy/aws/runtime.yaml
+	@$(in_venv) zizmor --offline --quiet .github
+
+actionlint: install ## actionlint over the workflows
+	@scripts/actionlint.sh
 
 lock: ## Pin the newest versions the Pipfile allows (needs Python 3.11)
 	@scripts/lock.sh

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,11 @@ from pyarrow import parquet
 from fraudloop import params
 from fraudloop.batch.decided import Judge
 from fraudloop.batch.run import Wish, run
+from fraudloop.batch.spark import SETTINGS, OnSpark
+from fraudloop.batch.spark_session import spark_session
 from fraudloop.dataset import card as cards
 from fraudloop.dataset import synthetic
+from fraudloop.errors import SparkError
 from fraudloop.model import bundle as bundles
 from fraudloop.model.scorer import Scorer
 from fraudloop.progress import Silent
@@ -38,6 +41,7 @@ MILLION = 1_000_000
 ROW_GROUP = 1 << 17
 ROUNDS = 3
 POSTED = 1_000
+SPARK_MASTER = "local[2]"
 PARAMS = params.load()
 CARD = cards.load(PARAMS.paths.card)
 BUNDLE = PARAMS.paths.output
@@ -190,9 +194,38 @@ def measure(folder: Path, scorer: Scorer, rows: int, most: int) -> None:
     )
     ratio(f"Parquet, {rows:,} rows: a batch / copying its columns", rows, ours, whole, "<= 2")
     ratio("  the same / reading all, writing three columns", rows, ours, few_columns)
+    on_spark_too(many, folder, scorer, rows, ours)
     say("  a batch / posting row by row", f"{rows / ours.wall / alone:,.0f} x", ">= 100")
     say("", f"{alone:,.0f} rows/s one by one")
     curve(folder, million, most)
+
+
+def on_spark_too(many: Path, folder: Path, scorer: Scorer, rows: int, ours: Cost) -> None:
+    """The same batch by the engine `spark`, with the start of its JVM and without."""
+    output, there = folder / "out.parquet", folder / "spark.parquet"
+    began = time.perf_counter()
+    try:
+        with spark_session(SPARK_MASTER, SETTINGS) as session:
+            started = time.perf_counter() - began
+            judge = Judge(scorer)
+            run(
+                str(many),
+                str(there),
+                judge,
+                Wish(),
+                Silent(),
+                engine=lambda sources, judge: nullcontext(OnSpark(session, sources, judge)),
+            )
+            whole = time.perf_counter() - began
+    except SparkError as error:
+        say("  the same on Spark", str(error))
+        return
+    wall = f"{ours.wall / whole:.2f} x its rows/s"
+    say(f"  the same on Spark {SPARK_MASTER}, JVM's start included", wall, ">= 0.4")
+    say("", f"{rows / whole:,.0f} rows/s; {started:.1f} s to start")
+    scores = [parquet.read_table(path)["score"].to_numpy() for path in (output, there)]
+    apart = float(abs(scores[0] - scores[1]).max())
+    say("  scores on Spark differ by at most", f"{apart:.1g}", "<= 1e-6")
 
 
 def curve(folder: Path, million: Path, most: int) -> None:

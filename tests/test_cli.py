@@ -24,11 +24,10 @@ from fraudloop.model.scorer import Scorer
 from tests.fitted import ROOT, bundle_of, card, start_python, told
 
 COMMANDS = (
-    *("get-data", "preprocess", "train", "evaluate", "package", "tune", "use"),
-    *("predict", "serve", "batch", "payload"),
+    *("get-data", "preprocess", "train", "evaluate", "package", "tune", "use", "train-spark"),
+    *("predict", "serve", "ledger", "users", "batch", "payload", "registry", "stream"),
     *("drift", "drift-reports", "outcomes", "insert"),
     *("retrain", "watch", "jobs"),
-    *("ledger", "registry", "users"),
 )
 USERS = ("add", "list", "remove")
 LEDGER = ("migrate", "verdict", "import-verdicts", "export-validated")

@@ -16,9 +16,10 @@ from fraudloop.commands import (
     monitoring,
     registry,
     stages,
+    stream,
     users,
 )
-from fraudloop.commands.shared import LOOP, USERS, say
+from fraudloop.commands.shared import DECISIONS, LOOP, USERS, say
 from fraudloop.errors import CardError, FraudloopError, ParamsError, SettingsError
 from fraudloop.settings import let_idle_threads_sleep
 
@@ -42,6 +43,7 @@ app.add_typer(stages.app)
 app.add_typer(decisions.app)
 app.add_typer(monitoring.app)
 app.add_typer(lifecycle.app)
+app.add_typer(stream.app, name="stream", rich_help_panel=DECISIONS)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=LOOP)
 app.add_typer(registry.app, name="registry", rich_help_panel=LOOP)
 app.add_typer(batch.app)

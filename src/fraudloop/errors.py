@@ -85,6 +85,10 @@ class OpenJobError(LedgerError):
         self.job = job
 
 
+class SparkError(FraudloopError):
+    """Spark is not there, does not start, or could not do its part."""
+
+
 class BatchError(FraudloopError):
     """A batch of files cannot be scored, or was refused as a whole."""
 
@@ -95,3 +99,7 @@ class RetrainError(FraudloopError):
 
 class StoppedError(FraudloopError):
     """Somebody asked for the end of a long step; the same goes on with it later."""
+
+
+class StreamError(FraudloopError):
+    """Kafka, or what a stream is fed from, cannot be used; or another process took its place."""

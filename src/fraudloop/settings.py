@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -236,3 +237,107 @@ def for_a_pipeline(
     kept = {each: said for each, said in environment.items() if not each.startswith(_OF_THE_LOOP)}
     path = os.pathsep.join([str(programs), *filter(None, [environment.get("PATH")])])
     return {**kept, "PATH": path, "PYTHONPATH": str(source), "DVC_NO_ANALYTICS": "1"}
+
+
+@dataclass(frozen=True)
+class Spark:
+    """What the environment says of Spark: all else Spark reads there itself.
+
+    >>> Spark.read({"JAVA_HOME": "/opt/java", "PATH": ""}).java
+    '/opt/java/bin/java'
+    """
+
+    java: str | None
+    python: str | None
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Spark:
+        """Find the Java that Spark would start, and the Python that its workers would run."""
+        home = environment.get("JAVA_HOME", "").strip()
+        java = str(Path(home, "bin", "java")) if home else None
+        return cls(
+            java=java or shutil.which("java", path=environment.get("PATH", "")),
+            python=environment.get("PYSPARK_PYTHON", "").strip() or None,
+        )
+
+
+@contextmanager
+def for_spark(python: str, *, local: bool) -> Iterator[None]:
+    """Let Spark start with `python` for its workers, and all of it on loopback if it is local.
+
+    On a cluster a PYSPARK_PYTHON of the environment's own stays: the path may be another there.
+    """
+    wished = {"PYSPARK_DRIVER_PYTHON": python, "PYTHONWARNINGS": "ignore"}
+    if local:
+        wished |= {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": python}
+    elif not os.environ.get("PYSPARK_PYTHON"):
+        wished["PYSPARK_PYTHON"] = python
+    before = {name: os.environ.get(name) for name in wished}
+    os.environ.update(wished)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+KafkaProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+KAFKA_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+KAFKA_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """What the environment says of Kafka; the password is in no representation of it.
+
+    >>> Kafka.read({"KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "secret"}).protocol
+    'SASL_SSL'
+    >>> Kafka.read({"KAFKA_SASL_USERNAME": "u"})
+    Traceback (most recent call last):
+    fraudloop.errors.SettingsError: KAFKA_SASL_PASSWORD is empty: SASL_SSL needs user and password
+    """
+
+    servers: str = "127.0.0.1:9092"
+    protocol: KafkaProtocol = "PLAINTEXT"
+    mechanism: str = "PLAIN"
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca: Path | None = None
+    transactions: str = "transactions"
+    decisions: str = "decisions"
+    dead: str = "transactions.dead"
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Kafka:
+        """Read the settings; what is empty counts as not said."""
+        said = {name: value.strip() for name, value in environment.items() if value.strip()}
+        username = said.get("KAFKA_SASL_USERNAME", "")
+        protocol = said.get("KAFKA_SECURITY_PROTOCOL", "SASL_SSL" if username else cls.protocol)
+        mechanism = said.get("KAFKA_SASL_MECHANISM", cls.mechanism)
+        if protocol not in KAFKA_PROTOCOLS:
+            raise _none_of("KAFKA_SECURITY_PROTOCOL", protocol, KAFKA_PROTOCOLS)
+        if mechanism not in KAFKA_MECHANISMS:
+            raise _none_of("KAFKA_SASL_MECHANISM", mechanism, KAFKA_MECHANISMS)
+        if protocol.startswith("SASL"):
+            for name in ("KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"):
+                if name not in said:
+                    raise SettingsError(f"{name} is empty: {protocol} needs user and password")
+        ca = said.get("KAFKA_SSL_CA_LOCATION")
+        return cls(
+            servers=said.get("KAFKA_BOOTSTRAP_SERVERS", cls.servers),
+            protocol=cast("KafkaProtocol", protocol),
+            mechanism=mechanism,
+            username=username,
+            password=said.get("KAFKA_SASL_PASSWORD", ""),
+            ca=None if ca is None else Path(ca),
+            transactions=said.get("KAFKA_TOPIC_TRANSACTIONS", cls.transactions),
+            decisions=said.get("KAFKA_TOPIC_DECISIONS", cls.decisions),
+            dead=said.get("KAFKA_TOPIC_DEAD", cls.dead),
+        )
+
+
+def _none_of(name: str, value: str, known: Iterable[str]) -> SettingsError:
+    return SettingsError(f"{name} is {value!r}: set it to one of {', '.join(known)}")

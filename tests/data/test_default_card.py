@@ -19,6 +19,7 @@ from pyarrow import csv
 from fraudloop.dataset import synthetic
 from fraudloop.dataset.card import Card, Kind, load
 from fraudloop.dataset.features import encode
+from fraudloop.dataset.recipes import Recipe
 from fraudloop.dataset.records import columns_of
 from fraudloop.dataset.split import require_fraud, split
 
@@ -91,7 +92,7 @@ def test_neither_time_nor_amount_may_be_negative(card: Card) -> None:
 
 def test_the_recipe_is_the_published_files_shape(card: Card) -> None:
     recipe = card.synthetic
-    assert recipe is not None
+    assert isinstance(recipe, Recipe)
     assert list(recipe.components) == COMPONENTS
     assert list(recipe.components.values()) == DEVIATIONS
     assert recipe.fraud_shift == SHIFTS

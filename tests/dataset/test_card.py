@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fraudloop.dataset.card import Card, as_text, load, parse
+from fraudloop.dataset.card import Card, load, parse
+from fraudloop.dataset.recipes import Recipe
+from fraudloop.dataset.words import as_text
 from fraudloop.errors import CardError
 from tests.dataset.tables import MARKET, MARKET_FEATURES, market, quick
 
@@ -173,7 +175,7 @@ label: {column: b}
 time: at
 """
     recipe = parse(numbers + RECIPE, "here").synthetic
-    assert recipe is not None
+    assert isinstance(recipe, Recipe)
     assert list(recipe.components) == ["a"]
     assert "(a)" in refusal(numbers.replace(" a: {kind: numeric},", "") + RECIPE)
     assert "(c)" in refusal(numbers.replace(" a:", " c: {kind: numeric}, a:") + RECIPE)

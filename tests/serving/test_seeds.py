@@ -1,7 +1,4 @@
-"""What clients of five older systems send, byte for byte, and what they read of the answer.
-
-Each request is written out as its client puts it on the wire; the values are our own.
-"""
+"""What clients of five older systems send, byte for byte, and read; the values are our own."""
 
 from __future__ import annotations
 
@@ -18,8 +15,9 @@ import pandas as pd
 import pytest
 
 from fraudloop import users
-from fraudloop.dataset.card import Card, Kind, as_text, parse
+from fraudloop.dataset.card import Card, Kind, parse
 from fraudloop.dataset.features import encode
+from fraudloop.dataset.words import as_text
 from fraudloop.model import bundle as bundles
 from fraudloop.model.package import package
 from fraudloop.model.scorer import Scorer

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudloop.batch.sound import Refused, Sound, UnreadableError, encoded
-from fraudloop.dataset.card import Card, Column, as_text
+from fraudloop.dataset.card import Card, Column
 from fraudloop.dataset.features import LARGEST, encode
 from fraudloop.dataset.records import naming, needed
+from fraudloop.dataset.words import as_text
 from fraudloop.model.scorer import Features
 
 Values = NDArray[Any]

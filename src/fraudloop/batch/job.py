@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fraudloop.batch.decided import Decided, Judge, Layout, Placed, id_types
 from fraudloop.batch.encoders import ENCODERS
@@ -34,6 +34,13 @@ class Limits:
     most_rejected: int | None = None
 
 
+class Elsewhere(Protocol):
+    """Reads and decides in other processes, or on other machines."""
+
+    def decided(self, place: int, after: dict[str, int]) -> Iterator[tuple[Chunk, Decided]]:
+        """The chunks of a source in their order; the sources are asked for in order too."""
+
+
 class TooManyRejectedError(BatchError):
     """More rows were rejected than was allowed."""
 
@@ -50,6 +57,7 @@ class Batch:
         aside: Aside,
         progress: RowProgress,
         pour: Callable[[bytes], Any] | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._sources = sources
         self._output = output
@@ -58,6 +66,7 @@ class Batch:
         self._aside = aside
         self._progress = progress
         self._pour = pour  # where finished bytes go at once: stdout
+        self._elsewhere = elsewhere  # who decides instead of this process's threads
         self._reader = Reader(judge.scorer.bundle.manifest.card)
         self._encoder = ENCODERS[output.format]()
         self._state = aside.state
@@ -76,7 +85,7 @@ class Batch:
             first = self._state.source
             self._progress.advance(sum(source.size for source in self._sources[:first]))
             for place in range(first, len(self._sources)):
-                self._go_through(self._sources[place])
+                self._go_through(self._sources[place], place)
                 self._end_source(place)
             if self._output.names is None and not self._state.whole:
                 self._end_file(len(self._sources))
@@ -87,12 +96,16 @@ class Batch:
             self._writer.shutdown(cancel_futures=True)
             self._progress.stop()
 
-    def _go_through(self, source: Source) -> None:
+    def _go_through(self, source: Source, place: int) -> None:
         """Decide the rest of a source; what cannot be read of it is one reject."""
         self._broken = False
         try:
             if source.size == 0:
                 raise UnreadableError(f"{source.name} is empty: send it anew")
+            if self._elsewhere is not None:
+                for chunk, decided in self._elsewhere.decided(place, self._state.after):
+                    self._take(source, chunk, decided)
+                return
             with source.opened() as file:
                 for chunk, decided in self._decided(source, file):
                     self._take(source, chunk, decided)

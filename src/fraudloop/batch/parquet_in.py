@@ -16,8 +16,10 @@ ROWS = 1 << 16
 READ_AHEAD = 1 << 20
 
 
-def chunks(file: Any, card: Card, where: str, start: dict[str, int], size: int) -> Iterator[Chunk]:
-    """The chunks of a file from the row on that `start` names."""
+def chunks(
+    file: Any, card: Card, where: str, start: dict[str, int], size: int, stop: int | None = None
+) -> Iterator[Chunk]:
+    """The chunks of a file from the row on that `start` names, up to row `stop`."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -25,7 +27,9 @@ def chunks(file: Any, card: Card, where: str, start: dict[str, int], size: int) 
         with parquet.ParquetFile(file, pre_buffer=False, buffer_size=READ_AHEAD) as content:
             names = list(content.schema_arrow.names)
             wanted = by_columns.wanted(card, names, where)
-            yield from _chunks(content, card, wanted, start.get("at", 0), size)
+            rows = content.metadata.num_rows
+            stretch = range(start.get("at", 0), rows if stop is None else stop)
+            yield from _chunks(content, card, wanted, stretch, size)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # it is the disk that fails, not what is on it
@@ -34,20 +38,23 @@ def chunks(file: Any, card: Card, where: str, start: dict[str, int], size: int) 
         ) from error
 
 
-def _chunks(content: Any, card: Card, wanted: list[str], at: int, size: int) -> Iterator[Chunk]:
+def _chunks(
+    content: Any, card: Card, wanted: list[str], stretch: range, size: int
+) -> Iterator[Chunk]:
     """Chunks end where row groups do, so that they are the same wherever reading begins."""
     total = max(content.metadata.num_rows, 1)
     row = 0
     for group in range(content.num_row_groups):
         ends = row + content.metadata.row_group(group).num_rows
-        if ends <= at:
+        if ends <= stretch.start or row >= stretch.stop:
             row = ends
             continue
         for batch in content.iter_batches(ROWS, row_groups=[group], columns=wanted):
+            first, last = max(row, stretch.start), min(row + batch.num_rows, stretch.stop)
+            if first < last:
+                read = partial(_sound, card, batch.slice(first - row, last - first))
+                yield Chunk(read, {"at": last}, size * (last - first) // total)
             row += batch.num_rows
-            if row > at:
-                share = size * batch.num_rows // total
-                yield Chunk(partial(_sound, card, batch), {"at": row}, share)
 
 
 def _sound(card: Card, batch: Any) -> Sound:

@@ -20,11 +20,16 @@ class Reader:
     def __init__(self, card: Card) -> None:
         self._card = card
 
-    def chunks(self, file: Any, source: Source, after: dict[str, int]) -> Iterator[Chunk]:
-        """The chunks of a source, from behind the one that said `after`."""
+    def chunks(
+        self, file: Any, source: Source, after: dict[str, int], stop: int | None = None
+    ) -> Iterator[Chunk]:
+        """The chunks of a source, from behind the one that said `after`.
+
+        `stop` is the row of a Parquet file that is not to be read any more.
+        """
         card, where = self._card, source.name
         if source.format is Format.PARQUET:
-            return parquet_in.chunks(file, card, where, after, source.size)
+            return parquet_in.chunks(file, card, where, after, source.size, stop)
         if source.format is Format.CSV:
             return csv_in.chunks(file, card, where, after)
         if source.format is Format.JSON_LINES:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fraudloop.batch.decided import Judge
 from fraudloop.batch.formats import Format
-from fraudloop.batch.job import Batch, Limits, TooManyRejectedError
+from fraudloop.batch.job import Batch, Elsewhere, Limits, TooManyRejectedError
 from fraudloop.batch.journal import REJECTS, Aside, State
 from fraudloop.batch.outputs import Output, output_of, publish, publish_rejects
 from fraudloop.batch.places import PIPE, Source, sources_of, spooled
@@ -40,6 +40,14 @@ class Done:
     resumed: bool
 
 
+Engine = Callable[[Sequence[Source], Judge], AbstractContextManager[Elsewhere | None]]
+
+
+def this_process(sources: Sequence[Source], judge: Judge) -> AbstractContextManager[None]:
+    """The engine `local`: the batch's own threads decide."""
+    return nullcontext()
+
+
 def run(
     input: str,
     output: str,
@@ -48,6 +56,7 @@ def run(
     progress: RowProgress,
     *,
     endpoint: str | None = None,
+    engine: Engine = this_process,
 ) -> Done:
     """Decide every row of the input that fits, and put the decisions where they are wished."""
     if wish.resume and PIPE in (input, output):
@@ -62,9 +71,11 @@ def run(
             with aside.held(resume=wish.resume):
                 limits = Limits(wish.threads, wish.most_rejected)
                 pour = _pour if made.is_pipe else None
-                batch = Batch(sources, made, judge, limits, aside, progress, pour)
                 try:
-                    state = batch.run()
+                    with engine(sources, judge) as elsewhere:
+                        state = Batch(
+                            sources, made, judge, limits, aside, progress, pour, elsewhere
+                        ).run()
                     _require_some(state, input)
                 except BatchError as error:
                     _tell_rejects(error, rejected, aside, endpoint)

@@ -70,14 +70,15 @@ def last_training(ledger: Ledger, card: str) -> Last | None:
 
 def champion(site: Site) -> Bundle | None:
     """What decides: the registry's champion; the pipeline's own bundle where there is none."""
-    with site.source() as source:
-        try:
-            source.registry.version(CHAMPION)
-            return source.load()
-        except RegistryAwayError:
-            raise
-        except RegistryError:
-            pass
+    if site.has_registry:
+        with site.source() as source:
+            try:
+                source.registry.version(CHAMPION)
+                return source.load()
+            except RegistryAwayError:
+                raise
+            except RegistryError:
+                pass
     try:
         return bundles.load(site.project / site.params.paths.output)
     except BundleError:

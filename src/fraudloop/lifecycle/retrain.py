@@ -83,6 +83,12 @@ class Site:
         """What the model is called in the registry: its bundles say so."""
         return self.card.id
 
+    @property
+    def has_registry(self) -> bool:
+        """Whether there is one: a local one is made by the first version."""
+        local = self.registry.uri.removeprefix(register.SQLITE)
+        return local == self.registry.uri or Path(local).is_file()
+
     @contextmanager
     def source(self) -> Iterator[RegistrySource]:
         """The champion in the registry."""
@@ -334,6 +340,8 @@ def _tidy(site: Site) -> None:
 
 def champion_since(site: Site) -> datetime | None:
     """When the version that decides was registered; None if none does."""
+    if not site.has_registry:
+        return None
     with site.source() as source:
         try:
             found = source.registry.store.alias(site.model, CHAMPION)

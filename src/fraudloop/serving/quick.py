@@ -33,6 +33,9 @@ Values = Sequence[float | str | int]
 _BEGINNING = re.compile(rb'\s*(?:(\[)|\{\s*"([^"\\]*)")')
 _SPLIT = (b"columns", b"index", b"data")
 SPLITS_REMEMBERED = 32
+# What a database that keeps transactions takes for an id, and what it does not take in any text.
+LONGEST_ID = 128  # characters, each of them up to 4 bytes
+NO_TEXT = b"\\u0000"
 
 
 class _Featured(Struct, forbid_unknown_fields=True):
@@ -95,6 +98,41 @@ class QuickReader:
             return self._read_split(body) if name in _SPLIT else self._read_named(body)
         except (msgspec.DecodeError, DataError, ValueError, OverflowError, RecursionError):
             return None
+
+    def read_apart(self, bodies: Sequence[bytes]) -> Asked | None:
+        """Transactions that came each in a body of its own, and each with an id of its own.
+
+        They are going to be kept; None where any of them is not plainly right.
+        """
+        try:
+            rows = [*map(self._one.decode, bodies)]
+            found = [*map(self._own_id, rows, bodies)]
+            ids = [each for each in found if each is not None]
+            return self._asked(map(self._values, rows), ids) if len(ids) == len(rows) else None
+        except (msgspec.DecodeError, DataError, ValueError, OverflowError, RecursionError):
+            return None
+
+    def _own_id(self, fields: Struct, body: bytes) -> Id | None:
+        """What a transaction calls itself, if that and all of it can be kept."""
+        label, *own = self._extras(fields)
+        given = [value for value in own if value is not UNSET]
+        members = len(self._names) + len(given)
+        if label is not UNSET:
+            members += 1
+            if not isinstance(label, str | int | float | None):
+                return None
+        if NO_TEXT in body:
+            return None
+        if body.count(b":") != members:  # an id may hold one, too
+            if b"\\" in body:
+                return None
+            members += sum(value.count(":") for value in given if type(value) is str)
+            if body.count(b":") != members:
+                return None
+        named = [value for value in given if value is not None]
+        if any(type(value) is str and len(value) > LONGEST_ID for value in named):
+            return None
+        return named[0] if named and named[0] != "" else None
 
     def _read_one(self, body: bytes | bytearray) -> Asked | None:
         fields = self._one.decode(body)

@@ -27,6 +27,8 @@ from fraudloop.serving.terminal import Terminal
 from fraudloop.settings import share_metrics
 
 BACKLOG = 2048
+# Seconds a new worker has before a hangup keeps the old one: on a busy machine 5 are too few.
+STARTING = 20
 
 
 class Workers(Multiprocess):
@@ -80,6 +82,7 @@ def serve(host: str, port: int, options: Options) -> None:
         partial(_application, options),
         factory=True,
         workers=options.workers,
+        timeout_worker_healthcheck=STARTING,
         loop="fraudloop.serving.connections:Loop",
         http=Connection,
         ws="none",
