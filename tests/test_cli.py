@@ -24,9 +24,10 @@ from fraudloop.model.scorer import Scorer
 from tests.fitted import ROOT, bundle_of, card, start_python, told
 
 COMMANDS = (
-    *("get-data", "preprocess", "train", "evaluate", "package", "tune", "use"),
+    *("get-data", "preprocess", "train", "evaluate", "package", "tune", "use", "train-spark"),
     *("predict", "serve", "ledger", "users", "batch", "payload", "registry", "stream"),
     *("drift", "drift-reports", "outcomes", "insert"),
+    *("retrain", "watch", "jobs"),
 )
 USERS = ("add", "list", "remove")
 LEDGER = ("migrate", "verdict", "import-verdicts", "export-validated")

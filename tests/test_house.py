@@ -178,7 +178,7 @@ DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf
 GIVEN: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES: dict[str, Any] = DVC["stages"]
 # What watches a model that stands: no stage makes anything of it, commands read it each time.
-WATCHING = {"drift": "monitoring", "outcomes": "monitoring"}
+WATCHING = {"drift": "monitoring", "outcomes": "monitoring", "retraining": "lifecycle"}
 
 
 def leaves(value: Any, at: str = "") -> Iterator[str]:
@@ -283,6 +283,7 @@ def test_every_parameter_is_one_that_the_code_uses() -> None:
     sections = [
         *(PARAMS.paths, PARAMS.data, PARAMS.split, PARAMS.operating_point, PARAMS.evaluation),
         *(PARAMS.drift, PARAMS.drift.effects, PARAMS.outcomes, PARAMS.outcomes.bounds),
+        PARAMS.retraining,
     ]
     for section in sections:
         fields |= set(type(section).model_fields)

@@ -221,6 +221,24 @@ class Keeping:
         return cls(url=environment.get("LEDGER_URL", "").strip() or cls.url)
 
 
+# What a pipeline needs none of: where decisions, versions and alerts go, and who may go there.
+_OF_THE_LOOP = ("LEDGER_", "MLFLOW_", "FRAUDLOOP_", "SMTP_", "KAFKA_")
+
+
+def for_a_pipeline(
+    programs: Path, source: Path, environment: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """The environment of `dvc repro` elsewhere: with these programs and this code first.
+
+    >>> made = for_a_pipeline(Path("/p"), Path("/s"), {"PATH": "/bin", "LEDGER_URL": "secret"})
+    >>> (made["PATH"], made["PYTHONPATH"], "LEDGER_URL" in made)
+    ('/p:/bin', '/s', False)
+    """
+    kept = {each: said for each, said in environment.items() if not each.startswith(_OF_THE_LOOP)}
+    path = os.pathsep.join([str(programs), *filter(None, [environment.get("PATH")])])
+    return {**kept, "PATH": path, "PYTHONPATH": str(source), "DVC_NO_ANALYTICS": "1"}
+
+
 @dataclass(frozen=True)
 class Spark:
     """What the environment says of Spark: all else Spark reads there itself.

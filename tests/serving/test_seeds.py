@@ -1,7 +1,4 @@
-"""What clients of five older systems send, byte for byte, and what they read of the answer.
-
-Each request is written out as its client puts it on the wire; the values are our own.
-"""
+"""What clients of five older systems send, byte for byte, and read; the values are our own."""
 
 from __future__ import annotations
 

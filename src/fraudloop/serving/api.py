@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from fraudloop import __version__
 from fraudloop.errors import FraudloopError, UsersError
-from fraudloop.serving import openapi, shadowing, steering
+from fraudloop.serving import jobs, openapi, shadowing, steering
 from fraudloop.serving.auth import Gate
 from fraudloop.serving.front import FAILED, Front
 from fraudloop.serving.limits import Limits
@@ -69,6 +69,7 @@ def create(options: Options) -> Front:
     _add_descriptions(app, desk.live)
     steering.add(app, desk, watched, options)
     shadowing.add(app, desk)
+    jobs.add(app, desk, options)
     _add_refusals(app)
     app.openapi = lambda: openapi.document(app, desk.live.snapshot.bundle.manifest)  # type: ignore[method-assign]  # as FastAPI's manual does
     return Front(

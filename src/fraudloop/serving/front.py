@@ -25,7 +25,10 @@ FOR_USERS = frozenset({"/hello"})
 # What changes anything wants a user with this role, on an open server too.
 CHANGING = {
     ("POST", path): Role.OPERATOR
-    for path in ("/model/promote", "/model/rollback", "/switch_model_ver")
+    for path in (
+        *("/model/promote", "/model/rollback", "/switch_model_ver"),
+        *("/retrain", "/initialtrain"),
+    )
 }
 METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
 OTHER = "other"

@@ -38,12 +38,12 @@ REFUSALS = {
     503: "More than the server takes on: `Retry-After` says when to try again.",
 }
 OF_SCORING = tuple(status for status in REFUSALS if status != 409)
-OF_CHANGES = tuple(REFUSALS)
 # Days that every month has: no pattern knows the leap years.
 _DAY = "^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
 _CLOCK = "[ T]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 SHAPES = {Written.DATE: f"{_DAY}$", Written.DATETIME: f"{_DAY}{_CLOCK}$"}
 OF_OTHERS = (401, 403, 409, 429, 503)
+OF_CHANGES = tuple(REFUSALS)
 
 
 def document(app: FastAPI, manifest: Manifest) -> Schema:

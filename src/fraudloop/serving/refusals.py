@@ -9,6 +9,8 @@ from fraudloop.errors import (
     BundleError,
     DataError,
     FraudloopError,
+    LedgerError,
+    OpenJobError,
     RegistryAwayError,
     RegistryError,
 )
@@ -36,6 +38,8 @@ STATUSES: dict[type[FraudloopError], int] = {
     BundleError: 503,
     RegistryAwayError: 503,
     RegistryError: 409,
+    OpenJobError: 409,
+    LedgerError: 503,
     FraudloopError: 500,
 }
 
@@ -45,5 +49,7 @@ def as_request_error(error: FraudloopError) -> RequestError:
     if isinstance(error, RequestError):
         return error
     status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
-    detail = error.detail if isinstance(error, DataError) else ()
+    detail: Sequence[Mapping[str, Any]] = error.detail if isinstance(error, DataError) else ()
+    if isinstance(error, OpenJobError):
+        detail = [{"job": error.job}]
     return RequestError(status, str(error), detail=detail)
