@@ -35,7 +35,7 @@ def retrain(
     """Train on what people have judged, and let the result challenge the champion."""
     from fraudloop.lifecycle import asking, watching
 
-    site = _site()
+    site = site_here()
     with opened() as ledger:
         open_job = ledger.jobs.open_in(asking.training_lane(site.card.id))
         if open_job is not None:
@@ -69,7 +69,7 @@ def watch(
     from fraudloop.lifecycle.watching import Watcher
 
     stop = threading.Event()
-    site = _site(stop)
+    site = site_here(stop)
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())
     watcher = Watcher(site, every)
@@ -130,7 +130,8 @@ def _run(site: Site, ledger: Ledger) -> None:
     typer.echo(done.id)
 
 
-def _site(stop: object = None) -> Site:
+def site_here(stop: object = None) -> Site:
+    """The project in this folder, with the ledger and registry that the environment names."""
     import threading
     from pathlib import Path
 

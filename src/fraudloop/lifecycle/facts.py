@@ -9,7 +9,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fraudloop.errors import BundleError, DataError, RegistryAwayError, RegistryError
+from fraudloop.errors import (
+    BundleError,
+    DataError,
+    RegistryAwayError,
+    RegistryError,
+    RetrainError,
+)
 from fraudloop.ledger.records import Filters
 from fraudloop.lifecycle import asking
 from fraudloop.lifecycle.registry import CHAMPION
@@ -85,12 +91,28 @@ def champion(site: Site) -> Bundle | None:
         return None
 
 
+def drift_now(site: Site, ledger: Ledger) -> dict[str, Any] | None:
+    """Look for drift because somebody asks; None: too few are new to prove anything."""
+    bundle = champion(site)
+    if bundle is None:
+        raise RetrainError("no model decides yet, so nothing can drift: run `dvc repro` first")
+    if _reference(site, bundle) is None:
+        raise RetrainError(
+            f"the rows that {bundle.version} was trained on are not here: run `dvc pull`, or "
+            "give two tables as --reference and --current"
+        )
+    last = last_training(ledger, site.card.id)
+    since = last.asked_at if last else champion_since(site)
+    return look_for_drift(site, ledger, bundle, since, by_hand=True)
+
+
 def look_for_drift(
-    site: Site, ledger: Ledger, bundle: Bundle, since: datetime | None
+    site: Site, ledger: Ledger, bundle: Bundle, since: datetime | None, *, by_hand: bool = False
 ) -> dict[str, Any] | None:
     """Compare the decisions since the last look with what the model was trained on; keep it.
 
-    It is time when enough are new, or a day is over and they are enough to prove anything.
+    It is time when enough are new, or a day is over and they are enough to prove anything; or when
+    somebody asks, and they are.
     """
     reference, now, card = _reference(site, bundle), site.clock(), site.card.id
     if reference is None:
@@ -99,7 +121,7 @@ def look_for_drift(
     looked_at = newest[0].made_at if newest else None
     begin = max(filter(None, [looked_at, since]), default=EVER)
     new = sum(each.decisions for each in ledger.tallies(card, begin, now + DAY))
-    rested = looked_at is None or now - looked_at >= DAY
+    rested = by_hand or looked_at is None or now - looked_at >= DAY
     enough = site.params.retraining.new_rows
     if new < enough and not (rested and new >= comparing.fewest(site.params)):
         return None
