@@ -1,4 +1,8 @@
-"""A project in which training takes seconds, and a site in it: one card, one candidate."""
+"""A project in which training takes seconds, and a site in it: one card, one candidate.
+
+A test module takes its fixture with `pytest_plugins`, and may import the rest before pytest does;
+so, for pytest: PYTEST_DONT_REWRITE.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from tests.lifecycle.stores import saved
 
 pytest_plugins = ("tests.databases",)
 
-NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
 RULES = PARAMS.retraining
 CALM = Facts(NOW, trained_at=NOW - timedelta(days=2), over_at=NOW - timedelta(days=2))
 CARD = card().id
@@ -126,10 +126,13 @@ def made(many: int, at: datetime, first: int = 0, shift: float = 0.0) -> list[De
 def test_drift_is_looked_for_after_so_many_new_rows_and_fires_once(
     sqlite_url: str, tmp_path: Path
 ) -> None:
-    now = [NOW]
+    before = datetime.now(UTC) - timedelta(hours=3)  # reports are made at the real time
+    passed = [timedelta(0)]
     registry = RegistrySettings(uri=f"sqlite:///{tmp_path}/none.db", cache=tmp_path / "cache")
     (tmp_path / "params.yaml").write_bytes((Path(__file__).parents[2] / "params.yaml").read_bytes())
-    site = replace(site_in(tmp_path, sqlite_url, registry), clock=lambda: now[0])
+    site = replace(
+        site_in(tmp_path, sqlite_url, registry), clock=lambda: datetime.now(UTC) + passed[0]
+    )
     paths = site.params.paths
     (tmp_path / paths.card).parent.mkdir(parents=True)
     (tmp_path / paths.card).write_bytes((Path(__file__).parents[2] / paths.card).read_bytes())
@@ -139,20 +142,19 @@ def test_drift_is_looked_for_after_so_many_new_rows_and_fires_once(
     train.parent.mkdir(parents=True)
     table().to_parquet(train)
     with Ledger.open(sqlite_url) as ledger:
-        ledger.keep(made(999, NOW), card=CARD)
-        ledger.drift.put(DriftReport("old", CARD, NOW - timedelta(hours=1), True, {}))
+        ledger.keep(made(999, before), card=CARD)
+        ledger.drift.put(DriftReport("old", CARD, before - timedelta(hours=1), True, {}))
         # Younger than a day is the last look, and fewer than 1,000 are new.
-        assert facts.look_for_drift(site, ledger, bundle, NOW - timedelta(hours=2)) is None
-        ledger.keep(made(1_001, NOW, first=999, shift=3.0), card=CARD)
-        now[0] = datetime.now(UTC)  # reports are made at the real time
+        assert facts.look_for_drift(site, ledger, bundle, before - timedelta(hours=2)) is None
+        ledger.keep(made(1_001, before, first=999, shift=3.0), card=CARD)
         said = watching.look(site, ledger)
         assert "was asked for (drift: " in said
         (job,) = asking.trainings(ledger, CARD, 20)
         assert watching.look(site, ledger) == (
             f"no training besides: job {job.id} (retrain) is still queued: wait for it"
         )
-        ledger.jobs.claim(job.lane, now[0])
-        later = datetime.now(UTC) + timedelta(seconds=1)
-        ledger.jobs.finish(job.id, done=True, message="", detail={}, at=later)
-        now[0] = later + timedelta(hours=RULES.cooldown_hours, seconds=1)
+        ledger.jobs.claim(job.lane, job.created_at)
+        ledger.jobs.finish(job.id, done=True, message="", detail={}, at=datetime.now(UTC))
+        assert "the next may begin at" in watching.look(site, ledger)
+        passed[0] = timedelta(hours=RULES.cooldown_hours, minutes=1)
         assert watching.look(site, ledger).startswith("no training: no drift")
