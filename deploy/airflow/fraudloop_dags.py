@@ -44,7 +44,7 @@ esac
 
 # The reason was typed by somebody: it comes by the environment, where nothing of it is run.
 TRAIN = """reason="$REASON (Airflow: $AIRFLOW_CTX_DAG_RUN_ID)"
-fraudloop retrain ${IF_NEEDED:+--if-needed} --reason "$reason"
+fraudloop retrain ${IF_NEEDED:+--if-needed} --reason "$reason" --by airflow
 """
 
 
@@ -96,29 +96,8 @@ def has_found(code: str) -> bool:
 
 
 with loop_dag(
-    "fraudloop_extract_validated",
-    "0 2 * * *",
-    """Every day: write the decisions that people have judged as training data.
-
-`fraudloop ledger export-validated` writes the dataset's own columns, the verdict as the label, to
-`runs/airflow/validated.csv` in the project, or to where the Airflow variable `fraudloop_validated`
-says (`s3://…` too): whole, or as it was. No verdict yet is no failure.
-
-Then `fraudloop_retrain` is asked to train **if it is needed**: enough new verdicts, outcomes below
-a bound, drift, or a month without; `retraining` in `params.yaml` says when that is.
-""",
-    dagrun_timeout=timedelta(hours=4),
-):
-    command(
-        "export_validated",
-        'fraudloop ledger export-validated --if-any "$DESTINATION"\n',
-        timedelta(hours=1),
-        env={"DESTINATION": VALIDATED},
-    ) >> ask_for_retrain("ask_if_needed", "what people have judged by {{ dag_run.run_after | ds }}")
-
-with loop_dag(
     "fraudloop_drift",
-    "0 3 * * *",
+    "0 2 * * *",
     """Every day: are new decisions still like what the champion was trained on?
 
 `fraudloop drift` compares those since the last look and keeps its report in the ledger, for
@@ -139,6 +118,27 @@ drift the rest is skipped. Any other exit code fails, after two more tries.
     found >> ask_for_retrain("ask_for_retrain", "drift found on {{ dag_run.run_after | ds }}")
 
 with loop_dag(
+    "fraudloop_extract_validated",
+    "0 3 * * *",
+    """Every day: write the decisions that people have judged as training data.
+
+`fraudloop ledger export-validated` writes the dataset's own columns, the verdict as the label, to
+`runs/airflow/validated.csv` in the project, or to where the Airflow variable `fraudloop_validated`
+says (`s3://…` too): whole, or as it was. No verdict yet is no failure.
+
+Then `fraudloop_retrain` is asked to train **if it is needed**: enough new verdicts, outcomes below
+a bound, drift, or a month without; `retraining` in `params.yaml` says when that is.
+""",
+    dagrun_timeout=timedelta(hours=4),
+):
+    command(
+        "export_validated",
+        'fraudloop ledger export-validated --if-any "$DESTINATION"\n',
+        timedelta(hours=1),
+        env={"DESTINATION": VALIDATED},
+    ) >> ask_for_retrain("ask_if_needed", "what people have judged by {{ dag_run.run_after | ds }}")
+
+with loop_dag(
     RETRAIN,
     "0 4 1 * *",
     """Every month, and whenever it is triggered: train on what people have judged.
@@ -147,8 +147,9 @@ with loop_dag(
 champion on the same test rows; whether it may promote, `retraining.promote` in `params.yaml` says.
 It can be resumed: a further try, or the next run, goes on where one was stopped.
 
-Trigger it with a **reason** (it goes into the ledger, for those who ask later) and, with
-**if_needed**, only where a trigger of `params.yaml` fires and the cooldown is over.
+Trigger it with a **reason**: it goes into the ledger, for those who ask later. With **if_needed**
+it trains only where a trigger of `params.yaml` fires and the cooldown is over; that is the reason
+then.
 """,
     dagrun_timeout=timedelta(hours=40),
     params={

@@ -15,7 +15,7 @@ from typing import Any
 
 def bag() -> Any:
     """Load the DAG folder with its import errors."""
-    from airflow.dag_processing.dagbag import DagBag  # type: ignore  # not in our environment
+    from airflow.dag_processing.dagbag import DagBag  # type: ignore[import-not-found]  # not ours
 
     return DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
 
@@ -43,8 +43,8 @@ def told(dag: Any) -> dict[str, Any]:
 
 def run(dag: Any, case: dict[str, Any]) -> dict[str, Any]:
     """Run a DAG once; gives its end, and all runs of the retraining that are known then."""
-    from airflow.models.dagrun import DagRun  # type: ignore  # not in our environment
-    from airflow.utils.session import create_session  # type: ignore  # not in our environment
+    from airflow.models.dagrun import DagRun  # type: ignore[import-not-found]  # not ours
+    from airflow.utils.session import create_session  # type: ignore[import-not-found]  # not ours
 
     os.environ.update(case.get("env", {}))
     done = dag.test(run_conf=case.get("conf"))
