@@ -1,7 +1,7 @@
-"""Run by Airflow's own Python: what is in the DAG folder, and runs of its DAGs, as JSON.
+"""Run by Airflow's own Python: `airflow_runs.py CASES ANSWER` tells of the DAGs and runs them.
 
-`airflow_runs.py bag OUT` tells of the DAGs; `airflow_runs.py run CASES OUT` does what
-`airflow dags test` does, once for each of a list of cases: {"dag": …, "conf": …, "env": …}.
+It does what `airflow dags test` does for each case of a JSON file, {"dag": …, "conf": …, "env": …},
+one after the other in one process: most of the time of `airflow dags test` is its beginning.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def told(dag: Any) -> dict[str, Any]:
 
 
 def run(dag: Any, case: dict[str, Any]) -> dict[str, Any]:
-    """Run a DAG once; gives its end, and all runs of the retraining that are known then."""
+    """Run a DAG once; gives its end, and all retraining that waits then."""
     from airflow.models.dagrun import DagRun  # type: ignore[import-not-found]  # not ours
     from airflow.utils.session import create_session  # type: ignore[import-not-found]  # not ours
 
@@ -58,17 +58,16 @@ def run(dag: Any, case: dict[str, Any]) -> dict[str, Any]:
     return {"state": str(done.state), "tasks": tasks, "queued": queued}
 
 
-def main(what: str, *paths: str) -> None:
-    """Write what was asked for to the last path."""
+def main(cases: str, answer: str) -> None:
+    """Tell of the DAGs, and of a run for each case."""
     found = bag()
-    if what == "bag":
-        loaded = [module for module in sys.modules if module.partition(".")[0] == "fraudloop"]
-        dags = {id: told(dag) for id, dag in found.dags.items()}
-        answer: Any = {"errors": found.import_errors, "dags": dags, "loaded": loaded}
-    else:
-        cases = json.loads(Path(paths[0]).read_text(encoding="utf-8"))
-        answer = [run(found.dags[case["dag"]], case) for case in cases]
-    Path(paths[-1]).write_text(json.dumps(answer), encoding="utf-8")
+    loaded = [module for module in sys.modules if module.partition(".")[0] == "fraudloop"]
+    dags = {id: told(dag) for id, dag in found.dags.items()}
+    asked = json.loads(Path(cases).read_text(encoding="utf-8"))
+    # Loaded anew for each: a run leaves its parameters in the DAG that it was made of.
+    runs = {name: run(bag().dags[case["dag"]], case) for name, case in asked.items()}
+    made = {"errors": found.import_errors, "dags": dags, "loaded": loaded, "runs": runs}
+    Path(answer).write_text(json.dumps(made), encoding="utf-8")
 
 
 if __name__ == "__main__":
