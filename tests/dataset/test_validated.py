@@ -48,7 +48,8 @@ def test_an_empty_file_is_begun_once_and_what_lies_there_is_kept(tmp_path: Path)
     validated.begin(path, card())
     found = validated.read(path, card())
     assert found is not None
-    pd.testing.assert_frame_equal(found[list(unseen().columns)], unseen().head(3))
+    like_it = unseen().head(3).astype(found.dtypes.to_dict())
+    pd.testing.assert_frame_equal(found[list(like_it.columns)], like_it)
 
 
 def test_a_file_of_other_columns_is_refused(tmp_path: Path) -> None:

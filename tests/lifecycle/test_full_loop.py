@@ -168,6 +168,20 @@ def asked_over_http(server: Running, ledger: Ledger) -> None:
     assert job is not None
 
 
+def trained_for_drift(ledger: Ledger) -> None:
+    """One training came of the drift, and it learned from every verdict."""
+    job = ended(ledger, "drift: ")
+    assert job is not None
+    assert job.state == "done", job.message
+    assert job.asked_by == "watch"
+    assert job.detail["validated"]["rows"] == 2_000
+    assert job.detail["train"]["joined"]["added"] == 2_000
+    assert len(asking.trainings(ledger, CARD, 20)) == 2  # the first, and one for the drift
+    (report,) = ledger.drift.newest(5, card=CARD)
+    moved = set(report.report["drifted"]) - {"score", "prediction"}
+    assert moved == {card().feature_names[3]}
+
+
 @pytest.mark.timeout(1_800)
 def test_the_loop_closes(loop: Loop, rows: pd.DataFrame, tmp_path: Path) -> None:
     said = loop.fraudloop("retrain", "--initial", "--reason", "the first", "--by", "ana")
@@ -189,16 +203,7 @@ def test_the_loop_closes(loop: Loop, rows: pd.DataFrame, tmp_path: Path) -> None
         with loop.watched(log):
             until(lambda: ended(ledger, "drift: ") is not None, f"trained: {log}", within=LONG)
             assert servers[0].ask("GET", "/jobs").json["watched"] is True
-        job = ended(ledger, "drift: ")
-        assert job is not None
-        assert job.state == "done", job.message
-        assert job.asked_by == "watch"
-        assert job.detail["validated"]["rows"] == 2_000
-        assert job.detail["train"]["joined"]["added"] == 2_000
-        assert len(asking.trainings(ledger, CARD, 20)) == 2  # the first, and one for the drift
-        (report,) = ledger.drift.newest(5, card=CARD)
-        moved = set(report.report["drifted"]) - {"score", "prediction"}
-        assert moved == {card().feature_names[3]}
+        trained_for_drift(ledger)
         second, aliases = loop.versions()[2]
         assert aliases == ["challenger"]
         assert all_decide(servers, first)  # a person has not decided yet

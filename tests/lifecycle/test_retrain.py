@@ -192,13 +192,13 @@ def test_a_broken_pipeline_is_told_in_one_sentence(tmp_path: Path) -> None:
 def test_the_pipelines_environment_has_no_secret_of_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LEDGER_URL", "postgresql://f:secret@db/f")
+    monkeypatch.setenv("LEDGER_URL", "postgresql://f:tulips@db/f")
     (tmp_path / "dvc.yaml").write_text("stages:\n  train:\n    cmd: env > said\n")
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
     workspace.reproduce(tmp_path, tmp_path / "log", threading.Event(), None)
     said = (tmp_path / "said").read_text()
-    assert "secret" not in said
+    assert "tulips" not in said
     assert f"PYTHONPATH={tmp_path / 'src'}" in said
 
 

@@ -55,7 +55,7 @@ def read(path: Path, card: Card) -> pd.DataFrame | None:
         file.readline()
         if not file.readline().strip():
             return None
-    return checks.validate(reading.read_csv(path, card), card, path)
+    return checks.validate(reading.read_csv(path, card), card, path, alone=False)
 
 
 def join(

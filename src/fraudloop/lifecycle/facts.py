@@ -20,7 +20,7 @@ from fraudloop.ledger.records import Filters
 from fraudloop.lifecycle import asking
 from fraudloop.lifecycle.registry import CHAMPION
 from fraudloop.lifecycle.retrain import EVER, Site, champion_since
-from fraudloop.lifecycle.triggers import Facts
+from fraudloop.lifecycle.triggers import Facts, rules_of
 from fraudloop.model import bundle as bundles
 from fraudloop.model.bundle import Bundle
 from fraudloop.monitoring import comparing, judging, kept
@@ -122,7 +122,7 @@ def look_for_drift(
     begin = max(filter(None, [looked_at, since]), default=EVER)
     new = sum(each.decisions for each in ledger.tallies(card, begin, now + DAY))
     rested = by_hand or looked_at is None or now - looked_at >= DAY
-    enough = site.params.retraining.new_rows
+    enough = rules_of(site.params).new_rows
     if new < enough and not (rested and new >= comparing.fewest(site.params)):
         return None
     with tempfile.TemporaryDirectory() as folder:

@@ -35,6 +35,7 @@ from fraudloop.lifecycle.following import FromRegistry, RegistrySource
 from fraudloop.lifecycle.recording import Record, alone
 from fraudloop.lifecycle.registry import CHAMPION
 from fraudloop.lifecycle.store import Version, opened
+from fraudloop.lifecycle.triggers import rules_of
 from fraudloop.model import bundle as bundles
 from fraudloop.params import Params
 from fraudloop.settings import RegistrySettings
@@ -274,7 +275,7 @@ def _promote(work: Work) -> dict[str, Any]:
     if before == number:
         return {"promoted": False, "sentence": sentence}
     first = before is None
-    if not first and (not compared["better"] or work.site.params.retraining.promote == "person"):
+    if not first and (not compared["better"] or rules_of(work.site.params).promote == "person"):
         left = f"{own} is the challenger, {sentence}"
         if compared["better"]:
             left += f"; it waits for a person: `fraudloop registry promote {number} --why …`"

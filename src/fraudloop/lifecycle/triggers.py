@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fraudloop.params import Retraining
+from fraudloop.params import Params, Retraining
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,11 @@ def answer(facts: Facts, rules: Retraining) -> Answer:
         f"no drift, no broken bound, {facts.new_verdicts:,} of {rules.new_verdicts:,} new "
         f"verdicts, and the last training is {old.days} of {rules.every_days:g} days ago",
     )
+
+
+def rules_of(params: Params) -> Retraining:
+    """What params.yaml says of training anew."""
+    return params.retraining
 
 
 def _hours(hours: float) -> timedelta:

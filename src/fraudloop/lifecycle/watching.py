@@ -87,7 +87,7 @@ class Watcher:
 
 def look(site: Site, ledger: Ledger, by: str = BY) -> str:
     """Ask for a training if a trigger fires and none is open; gives what was found."""
-    found = triggers.answer(facts.gather(site, ledger), site.params.retraining)
+    found = triggers.answer(facts.gather(site, ledger), triggers.rules_of(site.params))
     if not found.due:
         return f"no training: {found.why}"
     try:

@@ -6,7 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field, ValidationError
 
@@ -19,7 +19,7 @@ from fraudloop.serving.refusals import RequestError
 from fraudloop.serving.replies import NOTE
 from fraudloop.serving.scoring import Desk
 
-MOST_LISTED = 100
+MOST_LISTED = 50
 NOBODY = (
     "nobody is there to run it: start `fraudloop watch` in the project, or run `fraudloop retrain` "
     "there once"
@@ -49,13 +49,11 @@ def add(app: FastAPI, desk: Desk, options: Options) -> None:
         return await office.ask(request, asking.INITIAL)
 
     @app.get("/jobs", tags=["jobs"])
-    async def listed(
-        limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 20,
-    ) -> dict[str, Any]:
+    async def listed() -> dict[str, Any]:
         """The trainings that were last asked for, and whether anybody runs them."""
-        return await asyncio.to_thread(office.listed, limit)
+        return await asyncio.to_thread(office.listed, MOST_LISTED)
 
-    @app.get("/jobs/{id}", tags=["jobs"])
+    @app.get("/jobs/{id}", tags=["jobs"], responses=_UNKNOWN)
     async def one(id: str) -> dict[str, Any]:
         """A training: how far it is, or what came of it."""
         return await asyncio.to_thread(office.one, id)
@@ -132,5 +130,11 @@ _BODY: dict[str, Any] = {
                 "example": {"reason": "the drift report of Monday"},
             }
         }
+    }
+}
+_UNKNOWN: dict[int | str, dict[str, Any]] = {
+    404: {
+        "description": "There is no such job.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}},
     }
 }

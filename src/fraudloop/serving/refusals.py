@@ -9,6 +9,7 @@ from fraudloop.errors import (
     BundleError,
     DataError,
     FraudloopError,
+    LedgerAwayError,
     LedgerError,
     OpenJobError,
     RegistryAwayError,
@@ -38,8 +39,8 @@ STATUSES: dict[type[FraudloopError], int] = {
     BundleError: 503,
     RegistryAwayError: 503,
     RegistryError: 409,
-    OpenJobError: 409,
-    LedgerError: 503,
+    LedgerAwayError: 503,
+    LedgerError: 409,
     FraudloopError: 500,
 }
 
