@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +15,8 @@ from fraudloop.commands.ledger import opened
 from fraudloop.commands.shared import LOOP, read_params, say
 
 if TYPE_CHECKING:
+    import threading
+
     from fraudloop.ledger.ledger import Ledger
     from fraudloop.ledger.records import Job
     from fraudloop.lifecycle.retrain import Site
@@ -33,10 +37,13 @@ def retrain(
     ] = False,
 ) -> None:
     """Train on what people have judged, and let the result challenge the champion."""
+    import threading
+
     from fraudloop.lifecycle import asking, watching
 
-    site = site_here()
-    with opened() as ledger:
+    stop = threading.Event()
+    site = site_here(stop)
+    with opened() as ledger, _ended_by_sigterm(stop):
         open_job = ledger.jobs.open_in(asking.training_lane(site.card.id))
         if open_job is not None:
             say(f"job {open_job.id} ({open_job.kind}) is {open_job.state} already: {open_job.why}")
@@ -104,6 +111,16 @@ def jobs(
         typer.echo(f"{job.id}  {job.kind}  {job.state}  {asked} ({job.why}): {job.message or '-'}")
     if not watched:
         say("no `fraudloop watch` is there: jobs wait for one, or for `fraudloop retrain`")
+
+
+@contextmanager
+def _ended_by_sigterm(stop: threading.Event) -> Iterator[None]:
+    """Take what a training has started with it, when a scheduler ends it; the next run goes on."""
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(site: Site, ledger: Ledger) -> None:
