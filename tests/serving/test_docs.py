@@ -64,7 +64,10 @@ def server(ran: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runn
     """A server as the page starts it, of another model, which knows the page's user."""
     folder = tmp_path_factory.mktemp("documented")
     users.add(folder / "users.yaml", "ana", PASSWORD, ["scorer", "operator"])
-    known = {"FRAUDLOOP_USERS": str(folder / "users.yaml")}
+    known = {
+        "FRAUDLOOP_USERS": str(folder / "users.yaml"),
+        "LEDGER_URL": "sqlite:///no/ledger.db",
+    }
     with running(folder / "log", ran / "output", environment=known) as served:
         yield served
 
@@ -134,7 +137,7 @@ def test_every_route_is_on_the_page_and_no_other(server: Running) -> None:
 def test_every_route_has_its_curl_line() -> None:
     asked = {example.command.partition(ADDRESS)[2] for example in EXAMPLES}
     paths = {re.split(r"[?'\s]", rest)[0] for rest in asked}
-    on_page = set(re.findall(r"`(?:GET|POST) (/[\w./-]*)`", TEXT))
+    on_page = set(re.findall(r"`(?:GET|POST) (/[\w./{}-]*)`", TEXT))
     assert paths == on_page - {"/docs", "/openapi.json"}
 
 
