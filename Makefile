@@ -66,14 +66,14 @@ bench-serving: install ## Measure the server beside a bare one and other model s
 bench-ledger: install ## Measure keeping decisions in PostgreSQL beside a bare COPY, and in SQLite
 	@$(in_venv) python bench/ledger.py
 
-bench-batch: install ## Measure `fraudloop batch` beside reading and writing alone
-	@$(in_venv) python bench/batch.py
+bench-promotion: install ## Measure how soon a promotion decides on every server, under load
+	@PYTHONPATH=src:. $(in_venv) python bench/promotion.py
 
 bench-drift: install ## Measure drift: false alarms, power, a million rows, the size of a page
 	@$(in_venv) python bench/drift.py
 
-bench-promotion: install ## Measure how soon a promotion decides on every server, under load
-	@PYTHONPATH=src:. $(in_venv) python bench/promotion.py
+bench-batch: install ## Measure `fraudloop batch` beside reading and writing alone
+	@$(in_venv) python bench/batch.py
 
 bench-stream: install ## Measure the stream against a real broker and a real PostgreSQL
 	@PYTHONPATH=. $(in_venv) python bench/stream.py
@@ -159,6 +159,12 @@ up: ## Start the whole platform in Docker: API, stream, ledger, registry, metric
 
 down: ## Stop the platform; its data stay
 	@scripts/platform.sh down
+
+airflow: ## Set up Airflow in .cache/apart/airflow, for deploy/airflow (docs/airflow.md)
+	@scripts/apart.sh airflow
+
+airflow-up: airflow ## Run Airflow with the project's DAGs on 127.0.0.1:8090 (PORT=…), until Ctrl-C
+	@deploy/airflow/airflow.sh up
 
 lock: ## Pin the newest versions the Pipfile allows (needs Python 3.11)
 	@scripts/lock.sh

@@ -18,6 +18,7 @@ def params_in(folder: Path, committed: Params = PARAMS, rows: int = 15_000) -> P
     paths = {
         "card": ROOT / committed.paths.card,
         "raw": folder / "raw.csv",
+        "validated": folder / "validated.csv",
         "prepared": folder / "prepared",
         "output": folder / "output",
     }

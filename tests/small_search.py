@@ -22,6 +22,7 @@ def params_in(folder: Path, **changes: Any) -> Params:
     """The committed parameters, with all paths within a folder."""
     paths = {"prepared": folder / "prepared", "output": folder / "output"}
     paths |= {"card": ROOT / PARAMS.paths.card, "raw": folder / "raw.csv"}
+    paths |= {"validated": folder / "validated.csv"}
     update = {"paths": PARAMS.paths.model_copy(update=paths), "threads": 1} | changes
     return PARAMS.model_copy(update=update)
 

@@ -27,6 +27,7 @@ COMMANDS = (
     *("get-data", "preprocess", "train", "evaluate", "package", "tune", "use", "train-spark"),
     *("predict", "serve", "ledger", "users", "batch", "payload", "registry", "stream"),
     *("drift", "drift-reports", "outcomes", "insert"),
+    *("retrain", "watch", "jobs"),
 )
 USERS = ("add", "list", "remove")
 LEDGER = ("migrate", "verdict", "import-verdicts", "export-validated")

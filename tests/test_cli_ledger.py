@@ -59,13 +59,32 @@ def test_from_no_ledger_to_a_training_file(
     assert "1 lines of" in err
     (tmp_path / "market.yaml").write_text(MARKET, encoding="utf-8")
     out = tmp_path / "validated.csv"
-    exporting = ("ledger", "export-validated", out, "--card", tmp_path / "market.yaml")
+    exporting = ("ledger", "export-validated", out, "--card", tmp_path / "market.yaml", "--if-any")
     assert exit_code(monkeypatch, *exporting) == 0
     assert "3 rows, 1 frauds" in capsys.readouterr().err
     assert out.read_text(encoding="utf-8") == (
         "at,price,abroad,stall,size,buyer,verdict\n"
         "0,2,no,7,1,ann,honest\n0,2,no,7,1,ann,stolen\n0,2,no,7,1,ann,honest\n"
     )
+
+
+def test_a_scheduler_may_export_before_anything_is_judged(
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert exit_code(monkeypatch, "ledger", "migrate") == 0
+    capsys.readouterr()
+    keep(url, decision("t-1", transaction=PURCHASE))
+    (tmp_path / "market.yaml").write_text(MARKET, encoding="utf-8")
+    out = tmp_path / "validated.csv"
+    exporting = ("ledger", "export-validated", out, "--card", tmp_path / "market.yaml")
+    assert exit_code(monkeypatch, *exporting) == 1
+    assert "has a verdict yet" in refusal(capsys.readouterr())
+    assert exit_code(monkeypatch, *exporting, "--if-any") == 0
+    assert "has a verdict yet: nothing was written" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_a_revision_may_be_named(

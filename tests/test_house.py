@@ -112,9 +112,7 @@ def test_the_number_of_its_features_is_known_to_no_code() -> None:
         assert found == [], named(path)
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in MODULES if path.name != "settings.py"], ids=named
-)
+@pytest.mark.parametrize("path", [path for path in MODULES if room(path) != "settings"], ids=named)
 def test_only_settings_reads_the_environment(path: Path) -> None:
     words = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
     used = {
@@ -178,7 +176,7 @@ DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf
 GIVEN: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES: dict[str, Any] = DVC["stages"]
 # What watches a model that stands: no stage makes anything of it, commands read it each time.
-WATCHING = {"drift": "monitoring", "outcomes": "monitoring"}
+WATCHING = {"drift": "monitoring", "outcomes": "monitoring", "retraining": "lifecycle"}
 
 
 def leaves(value: Any, at: str = "") -> Iterator[str]:
@@ -283,6 +281,7 @@ def test_every_parameter_is_one_that_the_code_uses() -> None:
     sections = [
         *(PARAMS.paths, PARAMS.data, PARAMS.split, PARAMS.operating_point, PARAMS.evaluation),
         *(PARAMS.drift, PARAMS.drift.effects, PARAMS.outcomes, PARAMS.outcomes.bounds),
+        PARAMS.retraining,
     ]
     for section in sections:
         fields |= set(type(section).model_fields)

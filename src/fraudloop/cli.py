@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from fraudloop import __version__
-from fraudloop.commands import batch, decisions, ledger, monitoring, registry, stages, stream, users
+from fraudloop.commands import (
+    batch,
+    decisions,
+    ledger,
+    lifecycle,
+    monitoring,
+    registry,
+    stages,
+    stream,
+    users,
+)
 from fraudloop.commands.shared import DECISIONS, LOOP, USERS, say
 from fraudloop.errors import CardError, FraudloopError, ParamsError, SettingsError
 from fraudloop.settings import let_idle_threads_sleep
@@ -32,6 +42,7 @@ app = typer.Typer(
 app.add_typer(stages.app)
 app.add_typer(decisions.app)
 app.add_typer(monitoring.app)
+app.add_typer(lifecycle.app)
 app.add_typer(stream.app, name="stream", rich_help_panel=DECISIONS)
 app.add_typer(ledger.app, name="ledger", rich_help_panel=LOOP)
 app.add_typer(registry.app, name="registry", rich_help_panel=LOOP)

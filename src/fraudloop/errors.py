@@ -93,6 +93,14 @@ class BatchError(FraudloopError):
     """A batch of files cannot be scored, or was refused as a whole."""
 
 
+class RetrainError(FraudloopError):
+    """A model cannot be trained anew, and trying again will not help."""
+
+
+class StoppedError(FraudloopError):
+    """Somebody asked for the end of a long step; the same goes on with it later."""
+
+
 class StreamError(FraudloopError):
     """Kafka, or what a stream is fed from, cannot be used; or another process took its place."""
 

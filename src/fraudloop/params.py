@@ -18,6 +18,7 @@ class Paths(Document):
 
     card: Path
     raw: Path
+    validated: Path | None = None
     prepared: Path
     output: Path
 
@@ -128,6 +129,16 @@ class Outcomes(Document):
     minimum_frauds: Annotated[int, Field(ge=1)]
 
 
+class Retraining(Document):
+    """When a model is trained anew without anybody's asking, and what becomes of it."""
+
+    new_rows: Annotated[int, Field(ge=1)]
+    new_verdicts: Annotated[int, Field(ge=1)]
+    every_days: Positive
+    cooldown_hours: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    promote: Literal["person", "better"]
+
+
 class Params(Document):
     """All of `params.yaml`."""
 
@@ -143,6 +154,7 @@ class Params(Document):
     evaluation: Evaluation
     drift: Drift
     outcomes: Outcomes
+    retraining: Retraining
 
     @model_validator(mode="after")
     def _every_candidate_has_its_parameters(self) -> Self:

@@ -12,7 +12,11 @@ from fraudloop.errors import TrainingError
 from fraudloop.params import Params
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from fraudloop.dataset.card import Card
     from fraudloop.dataset.sources import Fetched
+    from fraudloop.dataset.split import Part
     from fraudloop.model.bundle import Bundle
     from fraudloop.progress import Progress
     from fraudloop.settings import Settings
@@ -22,9 +26,11 @@ def get_data(
     params: Params, settings: Settings, announce: Callable[[str], None], progress: Progress
 ) -> Fetched:
     """Have the raw file where `paths.raw` says, from where `data.source` says."""
-    from fraudloop.dataset import sources, synthetic
+    from fraudloop.dataset import sources, synthetic, validated
 
     card = cards.load(params.paths.card)
+    if params.paths.validated is not None:
+        validated.begin(params.paths.validated, card)
 
     def generate(path: Path) -> None:
         from pyarrow import csv
@@ -72,13 +78,36 @@ def preprocess(params: Params) -> dict[str, Any]:
         params.data.trusted,
     )
 
-    for way, parts in ways.items():
-        for part, rows in parts.items():
-            artifacts.write_table(params, way, part, table.take(rows))
     about = {"synthetic": params.data.source == "synthetic", "published": published}
+    for way, parts in ways.items():
+        tables = {part: table.take(rows) for part, rows in parts.items()}
+        about |= _with_validated(params, card, way, tables)
+        for part, its in tables.items():
+            artifacts.write_table(params, way, part, its)
     report = checks.report(table, card, ways, about)
     files.write_json(params.paths.output / artifacts.DATA_REPORT, report)
     return report
+
+
+def _with_validated(
+    params: Params, card: Card, way: str, tables: dict[Part, pd.DataFrame]
+) -> dict[str, Any]:
+    """Add decisions with verdicts to the training part; gives what the report says of them."""
+    import pandas as pd
+
+    from fraudloop.dataset import validated
+
+    path = params.paths.validated
+    found = None if path is None else validated.read(path, card)
+    if found is None:
+        return {}
+    judged_on = pd.concat([tables["validation"], tables["test"]])
+    joined = validated.join(tables["train"], found, judged_on, card)
+    tables["train"] = joined.table
+    if way != params.split.use:
+        return {}
+    counts = {"added": joined.added, "replaced": joined.replaced, "left_out": joined.left_out}
+    return {"validated": counts}
 
 
 def train(params: Params, sampler: str, estimator: str) -> Path:

@@ -145,7 +145,9 @@ def test_installs_are_checked_by_hashes_everywhere() -> None:
         for line in re.findall(r".*\bpip\b.* install .*", text):
             bare = line.strip().startswith("#") or "--no-index" in line
             assert bare or "--require-hashes" in line, f"{path}: {line}"
-    for pins in (ROOT / "scripts/pipenv-requirements.txt", ROOT / "scripts/apart/checkov.txt"):
+    apart = sorted((ROOT / "scripts/apart").glob("*.txt"))
+    assert apart
+    for pins in (ROOT / "scripts/pipenv-requirements.txt", *apart):
         text = pins.read_text(encoding="utf-8").replace("\\\n", " ")
         lines = [line for line in text.splitlines() if line and not line.startswith("#")]
         assert lines

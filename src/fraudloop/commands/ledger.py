@@ -74,6 +74,9 @@ def export_validated(
     card: Annotated[
         Path | None, typer.Option(help="A dataset card; that of params.yaml if left out.")
     ] = None,
+    if_any: Annotated[
+        bool, typer.Option("--if-any", help="Where nothing has a verdict yet, just say so.")
+    ] = False,
 ) -> None:
     """Write the decisions that have a verdict as training data: the card's columns and label."""
     from fraudloop import progress
@@ -83,6 +86,9 @@ def export_validated(
 
     of = cards.load(card or read_params().paths.card)
     with opened() as ledger:
+        if if_any and next(ledger.confirmed(of.id), None) is None:
+            say(f"no decision of {of.id} has a verdict yet: nothing was written")
+            return
         done = export.export_validated(
             ledger, of, destination, Settings.read().s3_endpoint, progress.on_terminal()
         )

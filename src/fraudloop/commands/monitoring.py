@@ -22,9 +22,11 @@ FOUND = (
 
 @app.command(rich_help_panel=LOOP)
 def drift(
-    reference: Annotated[Path, typer.Option(help="The table as it was: CSV or Parquet.")],
-    current: Annotated[Path, typer.Option(help="The table as it is now.")],
     out: Annotated[Path, typer.Option(help="A folder for drift.json and drift.html.")],
+    reference: Annotated[
+        Path | None, typer.Option(help="The table as it was: CSV or Parquet.")
+    ] = None,
+    current: Annotated[Path | None, typer.Option(help="The table as it is now.")] = None,
     card: Annotated[
         str | None, typer.Option(help="A dataset card's id; the bundle's own if left out.")
     ] = None,
@@ -40,10 +42,18 @@ def drift(
         bool, typer.Option("--keep", help="Keep the report in the ledger (LEDGER_URL), too.")
     ] = False,
 ) -> None:
-    """Compare two tables column by column: exit code 0 without drift, 3 with it."""
+    """Compare two tables column by column: exit code 0 without drift, 3 with it.
+
+    Without tables: the ledger's new decisions with what the champion was trained on; this is kept.
+    """
     from fraudloop import progress
     from fraudloop.monitoring import comparing, report
 
+    if reference is None and current is None and not (card or bundle or sha256):
+        _look(out, as_json)
+        return
+    if reference is None or current is None:
+        raise typer.BadParameter("a comparison of tables wants both --reference and --current")
     asked = comparing.Asked(reference, current, card, bundle, sha256, synthetic)
     comparison, made = comparing.compare_files(asked, read_params(), progress.on_terminal())
     comparing.write(out, made)
@@ -146,6 +156,27 @@ def insert(
     for name, change in made.changes.items():
         typer.echo(f"{name}: {change}")
     say(f"{out / inserting.ALL}: {rows:,} rows, the last {shifted:,} shifted")
+
+
+def _look(out: Path, as_json: bool) -> None:
+    """Compare what the ledger has that is new with what the champion was trained on."""
+    from fraudloop.commands.ledger import opened
+    from fraudloop.commands.lifecycle import site_here
+    from fraudloop.lifecycle import facts
+    from fraudloop.monitoring import comparing
+
+    site = site_here()
+    with opened() as ledger:
+        made = facts.drift_now(site, ledger)
+    if made is None:
+        fewest = comparing.fewest(site.params)
+        say(f"nothing was compared: fewer than {fewest} decisions are new since the last look")
+        return
+    comparing.write(out, made)
+    typer.echo(json.dumps(made, indent=2) if as_json else made["verdict"])
+    say(f"kept in the ledger; {out / comparing.PAGE}, {out / comparing.JSON}")
+    if made["drift"]:
+        raise typer.Exit(FOUND)
 
 
 def _kept(report: Mapping[str, Any]) -> str:

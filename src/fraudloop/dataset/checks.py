@@ -55,10 +55,11 @@ def schema(card: Card) -> pa.DataFrameSchema:
 
 
 @_pandera_hushed()
-def validate(table: pd.DataFrame, card: Card, where: Path) -> pd.DataFrame:
+def validate(table: pd.DataFrame, card: Card, where: Path, *, alone: bool = True) -> pd.DataFrame:
     """The table, once every value fits the card: its label 0 or 1, categories alike, times seconds.
 
-    The first value that does not fit, by line, is named in one error.
+    The first value that does not fit, by line, is named in one error. A model is to be made of it
+    `alone`, unless it is said that there are other rows: then it may hold one label only.
     """
     import pandera.pandas as pa
 
@@ -67,7 +68,7 @@ def validate(table: pd.DataFrame, card: Card, where: Path) -> pd.DataFrame:
     except pa.errors.SchemaErrors as error:
         raise _first_failure(error.failure_cases, where) from error
     label = table[card.label.column].map(as_text) == as_text(card.label.fraud)
-    if label.all() or not label.any():
+    if alone and (label.all() or not label.any()):
         only = "no fraud" if not label.any() else "nothing but fraud"
         raise DataError(
             f"{where} holds {only} (column {card.label.column!r}): a model needs both to learn from"

@@ -83,22 +83,26 @@ def split(
     table: pd.DataFrame, card: Card, *, validation: float, test: float, seed: int
 ) -> dict[str, dict[Part, Rows]]:
     """Every way of dividing that the card allows: `temporal` needs a time column."""
-    import pandas as pd
-
     ways: dict[str, dict[Part, Rows]] = {}
     if card.time is not None:
         ways["temporal"] = temporal(table[card.time].to_numpy(), validation=validation, test=test)
-    # A payment that is booked twice may come under two ids: it is the same payment.
-    said = [name for name, column in card.columns.items() if column.kind is not Kind.ID]
-    alike = pd.util.hash_pandas_object(table[said], index=False).to_numpy()
     ways["stratified"] = stratified(
-        alike,
+        alike(table, card),
         table[card.label.column].to_numpy() == 1,
         validation=validation,
         test=test,
         seed=seed,
     )
     return ways
+
+
+def alike(table: pd.DataFrame, card: Card) -> NDArray[np.uint64]:
+    """The same number for rows that are the same transaction, whatever its label."""
+    import pandas as pd
+
+    # A payment that is booked twice may come under two ids: it is the same payment.
+    said = [name for name, column in card.columns.items() if column.kind is not Kind.ID]
+    return np.asarray(pd.util.hash_pandas_object(table[said], index=False), dtype=np.uint64)
 
 
 def require_fraud(way: str, frauds: dict[Part, int]) -> None:

@@ -50,6 +50,11 @@ class Jobs:
         queued = (jobs.c.lane == lane) & (jobs.c.state == "queued")
         return self._change(queued, state="running", seen_at=at)
 
+    def take_over(self, job: Job, at: datetime) -> Job | None:
+        """Go on with a running job whose process is gone; of several who try, one gets it."""
+        found = _running(job.id) & (jobs.c.seen_at == job.seen_at)
+        return self._change(found, seen_at=at)
+
     def advance(self, id: str, progress: float, message: str, at: datetime) -> bool:
         """Say how far a running job is; False tells that it is not this one's to run any more."""
         values = {"progress": progress, "message": message, "seen_at": at}
@@ -77,9 +82,13 @@ class Jobs:
         """A job."""
         return self._first(jobs.c.id == id) if "\0" not in id else None
 
-    def newest(self, limit: int, before: Job | None = None) -> tuple[Job, ...]:
+    def newest(
+        self, limit: int, before: Job | None = None, lane: str | None = None
+    ) -> tuple[Job, ...]:
         """The jobs last asked for, the newest first; those asked for before one, if it is given."""
         wanted = select(jobs).order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(limit)
+        if lane is not None:
+            wanted = wanted.where(jobs.c.lane == lane)
         if before is not None:
             key = jobs.c.created_at, jobs.c.id
             wanted = wanted.where(beyond(key, (before.created_at, before.id)))

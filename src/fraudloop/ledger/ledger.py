@@ -196,6 +196,11 @@ class Ledger:
             for row in streamed.execute(wanted):
                 yield statements.kept(row)
 
+    def judged_since(self, card: str, since: datetime) -> int:
+        """How many decisions of a card had their newest verdict given then or later."""
+        with faults.told(self.where), self._engine.begin() as connection:
+            return int(connection.scalar(tallies.judged_since(card, since)) or 0)
+
     def tallies(self, card: str, since: datetime, until: datetime) -> tuple[Tally, ...]:
         """How many decisions each day had of each model version and prediction."""
         with faults.told(self.where), self._engine.begin() as connection:

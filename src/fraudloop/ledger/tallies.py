@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Select, func, literal_column, select
 
-from fraudloop.ledger.tables import decisions
+from fraudloop.ledger.tables import decisions, judged
 
 _FIRST_DAY = datetime(1970, 1, 1, tzinfo=UTC)
 # SQLite has moments as microseconds since 1970; the other gives a date, whatever its zone.
@@ -39,6 +39,14 @@ def by_day(card: str, since: datetime, until: datetime, dialect: str) -> Select[
         .group_by(*kinds)
         .order_by(*kinds)
     )
+
+
+def judged_since(card: str, since: datetime) -> Select[Any]:
+    """The statement that counts decisions whose newest verdict was given then or later."""
+    of = decisions.c
+    same = (of.id == judged.c.decision_id) & (of.decided_at == judged.c.decided_at)
+    found = select(func.count()).select_from(judged.join(decisions, same))
+    return found.where(of.card == card, judged.c.given_at >= since)
 
 
 def of_row(row: Any) -> Tally:

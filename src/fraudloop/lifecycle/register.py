@@ -105,7 +105,7 @@ def origin_of(
         metrics = json.loads((directory / artifacts.METRICS).read_bytes())
     return Origin(
         data_version or _data_version(Path("dvc.lock")),
-        code_version or _code_version(),
+        code_version or code_here(),
         {} if params is None else dict(_leaves(params.model_dump(mode="json"))),
         {key: value for key, value in _leaves(metrics) if _is_figure(value)},
         tuple(path for path in papers if path.exists()),
@@ -267,7 +267,7 @@ def _data_version(lock: Path) -> str:
     return "unknown"
 
 
-def _code_version() -> str:
+def code_here() -> str:
     """The commit that is checked out, and whether anything differs from it."""
     with suppress(OSError, subprocess.SubprocessError):
         head = _git("rev-parse", "HEAD")

@@ -74,6 +74,11 @@ def write(folder: Path, report: dict[str, Any]) -> None:
     files.write_bytes(folder / PAGE, drift_page(report).encode())
 
 
+def fewest(params: Params) -> int:
+    """How many rows prove anything."""
+    return params.drift.minimum_rows
+
+
 def card_of(wanted: str | None, bundle: Bundle | None, params: Params) -> Card:
     """The card by its id; else that of the bundle, of the pipeline's bundle, of params.yaml."""
     if bundle is not None:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from fraudloop import __version__
 from fraudloop.errors import FraudloopError
-from fraudloop.serving import decisions, openapi, reports, shadowing, steering
+from fraudloop.serving import decisions, jobs, openapi, reports, shadowing, steering
 from fraudloop.serving.auth import Gate
 from fraudloop.serving.front import FAILED, Front
 from fraudloop.serving.ledger import LedgerDesk
@@ -74,6 +74,7 @@ def create(options: Options) -> Front:
     shadowing.add(app, desk)
     decisions.add(app, desk)
     reports.add(app, desk)
+    jobs.add(app, desk)
     _add_refusals(app)
     app.openapi = lambda: openapi.document(app, desk.live.snapshot.bundle.manifest)  # type: ignore[method-assign]  # as FastAPI's manual does
     return Front(

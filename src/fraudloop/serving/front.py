@@ -31,14 +31,17 @@ FOR_USERS = frozenset({"/hello"})
 # What changes anything wants a user with this role, on an open server too.
 CHANGING = {
     ("POST", path): Role.OPERATOR
-    for path in ("/model/promote", "/model/rollback", "/switch_model_ver")
+    for path in (
+        *("/model/promote", "/model/rollback", "/switch_model_ver"),
+        *("/retrain", "/initialtrain"),
+    )
 } | {("POST", "/decisions/{id}/verdict"): Role.ANALYST}
 # What shows people's transactions, or what became of them. Without a user it is shown on loopback
 # alone, where the server was started without a word on users.
 READING = frozenset({"/decisions", "/decisions/{id}", "/drift", "/drift/{id}", "/outcomes"})
 READERS = (Role.ANALYST, Role.OPERATOR)
 # Where a path goes on with an id, and with what after it.
-WITH_ID = ("/decisions/", "/drift/")
+WITH_ID = ("/decisions/", "/drift/", "/jobs/")
 AFTER_ID = {"/decisions/": "/verdict"}
 METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
 OTHER = "other"

@@ -29,7 +29,7 @@ REFUSALS = {
     400: "Not JSON, or not HTTP.",
     401: "No user, or not this password.",
     403: "A user without the role for this.",
-    404: "No such decision or report.",
+    404: "No such decision, report or job.",
     408: "The body was not here in time.",
     409: "Not as things stand: no registry, no ledger, nobody before, somebody was first.",
     413: "Too large: the body, its transactions, or those to explain.",

@@ -12,6 +12,7 @@ from fraudloop.errors import (
     LedgerAwayError,
     LedgerError,
     NoDecisionError,
+    OpenJobError,
     RegistryAwayError,
     RegistryError,
 )
@@ -52,6 +53,8 @@ def as_request_error(error: FraudloopError) -> RequestError:
     if isinstance(error, RequestError):
         return error
     status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
-    detail = error.detail if isinstance(error, DataError) else ()
+    detail: Sequence[Mapping[str, Any]] = error.detail if isinstance(error, DataError) else ()
+    if isinstance(error, OpenJobError):
+        detail = [{"job": error.job}]
     headers = {"Retry-After": str(AWAY_SECONDS)} if isinstance(error, LedgerAwayError) else None
     return RequestError(status, str(error), headers=headers, detail=detail)
