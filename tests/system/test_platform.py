@@ -30,6 +30,7 @@ from tests.platform.images import found_or_built
 from tests.system.projects import OUTPUT, Project
 
 pytest_plugins = ("tests.engine",)
+pytestmark = pytest.mark.timeout(3_600)  # the first time, images of all parts are made
 
 SENT = 200
 PATIENCE = 240.0
