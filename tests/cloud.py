@@ -121,7 +121,9 @@ class started:  # noqa: N801  # reads as what it does
             port = free.getsockname()[1]
         with self.log.open("w") as output:
             self.server = subprocess.Popen(
-                [sys.executable, str(ROOT / "tests" / "cloud_server.py"), str(port)],
+                # As a module: a script's own folder would come first, and has a `platform`.
+                [sys.executable, "-m", "tests.cloud_server", str(port)],
+                cwd=ROOT,
                 stdout=output,
                 stderr=output,
             )

@@ -26,7 +26,7 @@ BODY = as_body(transactions(1)[0])
 POST = request("POST", "/predict", BODY)
 CHUNKED = f"{JSON}Transfer-Encoding: chunked\r\n"
 LIMIT = 10_000_000
-IMPATIENT = "from fraudloop.serving import connections\nconnections.STALLED = 0.5"
+IMPATIENT = "from fraudloop.serving import connections\nconnections.STALLED = 1.0"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 @pytest.fixture(scope="module")
 def impatient(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server that waits for nobody longer than half a second, or a second for a body."""
+    """A server that waits for nobody longer than a second."""
     environment = {"FRAUDLOOP_BODY_SECONDS": "1"}
     log = tmp_path_factory.mktemp("impatient") / "log"
     with running(log, bundle, before=IMPATIENT, environment=environment) as server:

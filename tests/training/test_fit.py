@@ -27,7 +27,6 @@ from tests.fitted import (
     features_of,
     fitted,
     labels,
-    md5_of_dump,
     refit,
     start_python,
     table,
@@ -183,10 +182,10 @@ def test_the_same_bytes_in_processes_with_other_hash_seeds_and_thread_counts() -
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     one = start_python(code, *names, PYTHONHASHSEED="1", **dict.fromkeys(threads, "1"))
     two = start_python(code, *names, PYTHONHASHSEED="2", **dict.fromkeys(threads, "2"))
-    told_by_one, told_by_two = told(one), told(two)
-    assert told_by_one == told_by_two
-    here = [f"{name} {md5_of_dump(fitted(*name.split()))}" for name in names]
-    assert told_by_one.splitlines() == here
+    three = start_python(code, *names)  # as many threads as there are cores, a seed by chance
+    told_by_one = told(one)
+    assert len(told_by_one.splitlines()) == len(names)
+    assert told_by_one == told(two) == told(three)
 
 
 def test_calibration_sees_the_validation_rows_and_never_those_of_the_fit() -> None:

@@ -238,6 +238,9 @@ def quiet() -> Iterator[None]:
     for logger, _ in before:
         logger.setLevel(logging.CRITICAL + 1)
         logger.addHandler(silent)
+    # Of an interruption py4j tells by the root logger, which prints where nobody handles it.
+    root = logging.getLogger()
+    root.addHandler(silent)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -246,3 +249,4 @@ def quiet() -> Iterator[None]:
         for logger, level in before:
             logger.setLevel(level)
             logger.removeHandler(silent)
+        root.removeHandler(silent)
